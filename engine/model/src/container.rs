@@ -1,0 +1,257 @@
+//! What was asked for when a container was created.
+
+use crate::id::{ContainerId, ImageId, Namespace, NaturalKey, SandboxId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A container as asked for. Fixed once the container exists; what may change later is in [`Resources`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Partition; given by the facade, that of its sandbox.
+    pub namespace: Namespace,
+    /// What makes the same request the same.
+    pub key: NaturalKey,
+    /// The sandbox it lives in.
+    pub sandbox: SandboxId,
+    /// The image, resolved when the container was created.
+    pub image: ImageId,
+    /// The program and how it runs.
+    pub process: Process,
+    /// Mounts beside the defaults, in this order.
+    pub mounts: Vec<Mount>,
+    /// Devices beside the defaults.
+    pub devices: Vec<Device>,
+    /// Which namespaces it lives in.
+    pub namespaces: Namespaces,
+    /// Whether the root file system is read-only.
+    pub rootfs: RootfsAccess,
+    /// Confinement.
+    pub security: Security,
+    /// Where its log goes: a folder of the node and a path below it. `None` drops the output.
+    pub log: Option<LogPath>,
+    /// Signal number that asks it to end; `None` takes the image's, or SIGTERM.
+    pub stop_signal: Option<u8>,
+}
+
+/// The program and how it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Replaces the image's entrypoint, when not empty; the image's cmd is then dropped too.
+    pub command: Vec<String>,
+    /// Replaces the image's cmd, when not empty.
+    pub args: Vec<String>,
+    /// Added to the image's environment; a name that is there is replaced. Values are bytes: not all are UTF-8.
+    pub env: Vec<(String, Vec<u8>)>,
+    /// Working folder; empty takes the image's.
+    pub working_dir: String,
+    /// Who it runs as.
+    pub user: User,
+    /// A terminal or pipes.
+    pub terminal: bool,
+    /// Whether anything can be sent to its standard input.
+    pub stdin: Stdin,
+    /// Resource limits, `RLIMIT_` names.
+    pub rlimits: Vec<Rlimit>,
+}
+
+/// What standard input is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// Open until the container ends.
+    Open,
+    /// Open until the first attached client closes it.
+    Once,
+}
+
+/// Who a process runs as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// `user`, `uid`, `user:group` or `uid:gid`, names looked up in the image; empty takes the image's.
+    pub user: String,
+    /// Replaces the group; needs `user`.
+    pub group: Option<u32>,
+    /// More groups.
+    pub supplemental_groups: Vec<u32>,
+    /// Whether the image's `/etc/group` adds to them.
+    pub groups_policy: GroupsPolicy,
+}
+
+/// Where supplementary groups come from. KEP-3619.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GroupsPolicy {
+    /// Those asked for and those of the image's `/etc/group`.
+    #[default]
+    Merge,
+    /// Only those asked for.
+    Strict,
+}
+
+/// One resource limit; see getrlimit(2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `RLIMIT_NOFILE` and so on.
+    pub name: String,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit; `u64::MAX` is unlimited.
+    pub hard: u64,
+}
+
+/// A folder or file of the node, mounted inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path inside.
+    pub target: PathBuf,
+    /// Absolute path on the node; symbolic links are followed.
+    pub source: PathBuf,
+    /// Read-only or not.
+    pub access: MountAccess,
+    /// How later mounts travel.
+    pub propagation: Propagation,
+}
+
+/// What a mount allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountAccess {
+    /// Read and write.
+    ReadWrite,
+    /// Read-only, mounts below it as they are.
+    ReadOnly,
+    /// Read-only with all mounts below it. Needs Linux 5.12.
+    ReadOnlyRecursive,
+}
+
+/// How later mounts travel. mount_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// Not at all.
+    Private,
+    /// From the node into the container.
+    HostToContainer,
+    /// Both ways.
+    Bidirectional,
+}
+
+/// A device of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Path inside.
+    pub target: PathBuf,
+    /// Path on the node.
+    pub source: PathBuf,
+    /// Some of `r`, `w`, `m`.
+    pub permissions: String,
+}
+
+/// Which namespaces a container lives in. The mount namespace is always its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Process ids.
+    pub pid: NamespaceMode,
+    /// Network.
+    pub network: NamespaceMode,
+    /// System V IPC and message queues.
+    pub ipc: NamespaceMode,
+    /// Host name.
+    pub uts: NamespaceMode,
+    /// Cgroup root.
+    pub cgroup: NamespaceMode,
+}
+
+/// Where one namespace of a container comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceMode {
+    /// A new one.
+    New,
+    /// The node's.
+    Host,
+    /// Its sandbox's.
+    OfSandbox,
+    /// Another container's.
+    OfContainer(ContainerId),
+    /// That of a file.
+    Path(PathBuf),
+}
+
+/// Whether the root file system can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootfsAccess {
+    /// Writes go to a layer of the container's own.
+    ReadWrite,
+    /// Writes fail with EROFS.
+    ReadOnly,
+}
+
+/// Confinement of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    /// All capabilities, all devices, nothing masked, no seccomp.
+    pub privileged: bool,
+    /// Capabilities added to the default set, without `CAP_`; `ALL` is all.
+    pub capabilities_add: Vec<String>,
+    /// Capabilities taken away, without `CAP_`; `ALL` is all. Adding wins over `ALL` here.
+    pub capabilities_drop: Vec<String>,
+    /// Ambient capabilities, without `CAP_`.
+    pub capabilities_ambient: Vec<String>,
+    /// prctl(2) `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// Which system calls it may make.
+    pub seccomp: SeccompProfile,
+    /// Paths hidden from it; `None` takes the default list.
+    pub masked_paths: Option<Vec<String>>,
+    /// Paths it can't write; `None` takes the default list.
+    pub readonly_paths: Option<Vec<String>>,
+}
+
+/// A seccomp profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeccompProfile {
+    /// None.
+    Unconfined,
+    /// The default list.
+    RuntimeDefault,
+    /// A profile's JSON text, read when the container was created.
+    Custom(String),
+}
+
+/// Where a log goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPath {
+    /// Absolute folder on the node.
+    pub directory: PathBuf,
+    /// Path below it; no `..`.
+    pub file: PathBuf,
+}
+
+/// What a container may use; can change while it lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Goes up by one with every change.
+    pub version: u64,
+    /// `cpu.cfs_period_us`; 0 leaves the kernel's default.
+    pub cpu_period_us: u64,
+    /// `cpu.cfs_quota_us`; 0 leaves the default, -1 is unlimited.
+    pub cpu_quota_us: i64,
+    /// `cpu.shares` (v1 scale, 2 to 262144); 0 leaves the default.
+    pub cpu_shares: u64,
+    /// Bytes; 0 leaves the default, -1 is unlimited.
+    pub memory_bytes_max: i64,
+    /// Memory and swap together, bytes; 0 leaves the default, -1 is unlimited.
+    pub memory_swap_bytes_max: i64,
+    /// `cpuset.cpus`; empty leaves the parent's.
+    pub cpuset_cpus: String,
+    /// `cpuset.mems`; empty leaves the parent's.
+    pub cpuset_mems: String,
+    /// Processes; 0 leaves the default, -1 is unlimited.
+    pub pids_max: i64,
+    /// `hugetlb.<size>.limit_in_bytes` by page size (`2MB`).
+    pub hugepage_bytes_max: BTreeMap<String, u64>,
+    /// Files of a v2 cgroup and what to write to them.
+    pub unified: BTreeMap<String, String>,
+    /// `/proc/<pid>/oom_score_adj`, -1000 to 1000; clamped where the kernel refuses.
+    pub oom_score_adj: Option<i16>,
+}

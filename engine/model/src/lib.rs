@@ -1,0 +1,22 @@
+//! What a node does, as pure data and functions.
+//!
+//! Ids, specs, states, `step`, `reconcile`, error kinds and the ports the core needs. Nothing here does IO, reads a clock
+//! or knows a protocol; [`sandbox_state::step`] and [`container_state::step`] are the place to start.
+//!
+//! Invariant: an object leaves only through `Removing`, a failed creation too.
+
+pub mod container;
+pub mod container_state;
+pub mod error;
+pub mod id;
+pub mod image;
+pub mod ports;
+pub mod reconcile;
+pub mod record;
+pub mod sandbox;
+pub mod sandbox_state;
+pub mod time;
+
+pub use error::{ErrorKind, Failure};
+pub use id::{ContainerId, Digest, ImageId, Namespace, NaturalKey, ObjectId, SandboxId};
+pub use time::Timestamp;

@@ -1,0 +1,314 @@
+//! What the core needs of the world. Each port has two real implementations, the adapter and the simulator.
+//!
+//! Every method may be called again after a crash between two steps, and must then be quiet. All answer in bounded time:
+//! the adapter owns the bound and its name. Methods return boxed futures, so that ports can be trait objects.
+
+use crate::container::{ContainerSpec, Resources};
+use crate::container_state::{Checked, ContainerState, Ended};
+use crate::error::{Failure, Result};
+use crate::id::{ContainerId, ImageId, SandboxId};
+use crate::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
+use crate::record::{ContainerAsked, Loaded, SandboxAsked};
+use crate::sandbox::SandboxSpec;
+use crate::sandbox_state::{Attachment, SandboxState};
+use crate::time::Timestamp;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A future that a port returns.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+// === Runtime ===
+
+/// Sandboxes and processes: spawner, shims and what they run.
+pub trait Runtime: Send + Sync {
+    /// Says who hears of ends that nobody is waiting for. Called once, before anything else.
+    fn report_to(&self, listener: Arc<dyn RuntimeListener>);
+
+    /// Starts the shim of a sandbox, which makes its cgroup and namespaces, sysctls and host name included.
+    fn raise<'a>(&'a self, id: &'a SandboxId, spec: &'a SandboxSpec) -> Answer<'a, Result<()>>;
+
+    /// Returns descriptors for work on the sandbox's network namespace, made by the shim: the daemon never enters it.
+    fn network_namespace<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<NetworkNamespace>>;
+
+    /// Kills every process of the sandbox, ends its shim, drops its namespaces and cgroup.
+    ///
+    /// Returns the ends of containers that its shim knew, seen or unseen by the daemon. Works without a shim: by cgroup.
+    fn drop_sandbox<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<Vec<(ContainerId, Ended)>>>;
+
+    /// Says what is left of a sandbox, for recovery. Connects to its shim when there is one, and from then on reports.
+    fn observe<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<Observed>>;
+
+    /// Lists every sandbox of which shim, cgroup or files are left, for recovery.
+    fn leftovers(&self) -> Answer<'_, Result<Vec<SandboxId>>>;
+
+    /// Checks all that can be checked before a process exists: user, command, mount sources, profiles, limits.
+    /// `rootfs` is the assembled root as a detached mount.
+    fn check<'a>(&'a self, start: Start<'a>) -> Answer<'a, Result<Checked>>;
+
+    /// Starts the process of a container. A program that can't run is no failure but an end that never started.
+    fn start<'a>(&'a self, start: Start<'a>) -> Answer<'a, Result<Launched>>;
+
+    /// Sends a signal to the first process of a container. Quiet when it has ended.
+    fn signal<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId, signal: u8) -> Answer<'a, Result<()>>;
+
+    /// Kills every process of a container, forked ones included. Quiet when it has ended.
+    fn kill<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>>;
+
+    /// Freezes every process of a container.
+    fn freeze<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>>;
+
+    /// Thaws every process of a container.
+    fn thaw<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>>;
+
+    /// Kills what is left of a container, lets the shim forget it, drops its cgroup. Quiet when all is gone.
+    fn drop_task<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>>;
+
+    /// Runs a program in a running container, collects its output and waits for its end.
+    fn exec<'a>(&'a self, exec: Exec<'a>) -> Answer<'a, Result<ExecOutput>>;
+
+    /// Says whether sandboxes can be run now; a failure says what is missing.
+    fn ready(&self) -> Answer<'_, Result<()>>;
+}
+
+/// Who hears of ends that nobody is waiting for. Called from any task; must not block.
+pub trait RuntimeListener: Send + Sync {
+    /// A container ended.
+    fn ended(&self, sandbox: &SandboxId, container: &ContainerId, ended: Ended);
+    /// A shim died by itself.
+    fn shim_gone(&self, sandbox: &SandboxId);
+}
+
+/// Descriptors for work on a network namespace.
+#[derive(Debug)]
+pub struct NetworkNamespace {
+    /// The namespace itself (`/proc/…/ns/net`), for `IFLA_NET_NS_FD`.
+    pub namespace: OwnedFd,
+    /// A `NETLINK_ROUTE` socket made inside.
+    pub route_socket: OwnedFd,
+}
+
+/// What is left of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// No shim; processes may be left, by cgroup.
+    NoShim {
+        /// Ends that its shim wrote down before it died.
+        ended: Vec<(ContainerId, Ended)>,
+    },
+    /// A shim that answers.
+    Shim {
+        /// Its tasks.
+        tasks: Vec<(ContainerId, ObservedTask)>,
+    },
+}
+
+/// What a shim says of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObservedTask {
+    /// Its process runs.
+    Running {
+        /// Process id on the node.
+        pid: u32,
+        /// When it was started.
+        started: Timestamp,
+    },
+    /// It ended.
+    Ended(Ended),
+}
+
+/// All that a container's start depends on.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The sandbox.
+    pub sandbox_id: &'a SandboxId,
+    /// Its spec.
+    pub sandbox: &'a SandboxSpec,
+    /// The container.
+    pub id: &'a ContainerId,
+    /// Its spec.
+    pub container: &'a ContainerSpec,
+    /// What it may use.
+    pub resources: &'a Resources,
+    /// Its image's settings.
+    pub image: &'a ImageConfig,
+    /// The assembled root, a detached mount.
+    pub rootfs: OwnedFd,
+}
+
+/// What came of a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Launched {
+    /// The program runs.
+    Running {
+        /// Process id on the node.
+        pid: u32,
+        /// When it was started.
+        at: Timestamp,
+    },
+    /// The program could not be run.
+    Failed(Ended),
+}
+
+/// A program to run in a running container.
+#[derive(Clone, Debug)]
+pub struct Exec<'a> {
+    /// The sandbox.
+    pub sandbox_id: &'a SandboxId,
+    /// Its spec.
+    pub sandbox: &'a SandboxSpec,
+    /// The container.
+    pub id: &'a ContainerId,
+    /// Its spec: user, environment, capabilities and profile are the container's.
+    pub container: &'a ContainerSpec,
+    /// What it may use.
+    pub resources: &'a Resources,
+    /// Its image's settings.
+    pub image: &'a ImageConfig,
+    /// Who it runs as, as found at creation.
+    pub checked: &'a Checked,
+    /// Program and arguments; not empty.
+    pub command: &'a [String],
+    /// Killed, with all it started, when it takes longer; `None` waits as long as it takes.
+    pub timeout: Option<Duration>,
+    /// Bytes kept of each output; what follows is read and dropped.
+    pub output_bytes_max: usize,
+}
+
+/// What a program wrote, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+    /// Exit status; 128 + signal when a signal ended it.
+    pub exit_code: i32,
+}
+
+// === Images ===
+
+/// Images and root file systems.
+pub trait Images: Send + Sync {
+    /// Pulls an image; joins a pull of the same under way. Returns its id.
+    fn pull<'a>(&'a self, request: &'a PullRequest) -> Answer<'a, Result<ImageId>>;
+
+    /// Finds an image by id, by unique part of an id, tag, digest or short name; `None` when it is not there.
+    fn find<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Option<Image>>>;
+
+    /// Lists every image, by id.
+    fn list(&self) -> Answer<'_, Result<Vec<Image>>>;
+
+    /// Removes an image with all its names, found as in [`Images::find`]; quiet when it is not there.
+    fn remove<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Removed>>;
+
+    /// Says what images use.
+    fn usage(&self) -> Answer<'_, Result<FsUsage>>;
+
+    /// Makes the writable layer of a container on an image. The image's layers stay until it is dropped.
+    fn prepare<'a>(&'a self, container: &'a ContainerId, image: &'a ImageId) -> Answer<'a, Result<()>>;
+
+    /// Assembles the root file system of a prepared container: a detached mount, at no path of the node.
+    fn rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<OwnedFd>>;
+
+    /// Returns the settings of the image that a prepared container was made from, also when its names are gone.
+    fn config_of<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<ImageConfig>>;
+
+    /// Deletes the writable layer of a container. Quiet when it is not there.
+    fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<()>>;
+
+    /// Lists every container that has a writable layer, for recovery.
+    fn leftovers(&self) -> Answer<'_, Result<Vec<ContainerId>>>;
+}
+
+// === Network ===
+
+/// Networks of sandboxes.
+pub trait Network: Send + Sync {
+    /// Attaches a sandbox to its networks. Detaches what was attached when one fails.
+    fn attach<'a>(
+        &'a self,
+        id: &'a SandboxId,
+        spec: &'a SandboxSpec,
+        namespace: NetworkNamespace,
+    ) -> Answer<'a, Result<Vec<Attachment>>>;
+
+    /// Detaches a sandbox from its networks and gives its addresses back. Works when the namespace is gone.
+    fn detach<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<()>>;
+
+    /// Lists every sandbox that holds an address, for recovery.
+    fn leftovers(&self) -> Answer<'_, Result<Vec<SandboxId>>>;
+
+    /// Says whether sandboxes can be attached now; a failure says what is missing.
+    fn ready(&self) -> Answer<'_, Result<()>>;
+}
+
+// === Records ===
+
+/// Records on disk, two for each object.
+pub trait Records: Send + Sync {
+    /// Loads everything. A record that can't be read is set aside and named, never fatal.
+    fn load(&self) -> Answer<'_, Result<Loaded>>;
+
+    /// Writes what was asked for, before anything is done.
+    fn put_sandbox<'a>(&'a self, asked: &'a SandboxAsked) -> Answer<'a, Result<()>>;
+
+    /// Writes what is.
+    fn put_sandbox_state<'a>(&'a self, id: &'a SandboxId, state: &'a SandboxState) -> Answer<'a, Result<()>>;
+
+    /// Deletes both records. Quiet when they are not there.
+    fn forget_sandbox<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<()>>;
+
+    /// Writes what was asked for, before anything is done.
+    fn put_container<'a>(&'a self, asked: &'a ContainerAsked) -> Answer<'a, Result<()>>;
+
+    /// Writes what is.
+    fn put_container_state<'a>(&'a self, id: &'a ContainerId, state: &'a ContainerState) -> Answer<'a, Result<()>>;
+
+    /// Deletes both records. Quiet when they are not there.
+    fn forget_container<'a>(&'a self, id: &'a ContainerId) -> Answer<'a, Result<()>>;
+}
+
+// === Clock ===
+
+/// Time, randomness and tasks: all that would make a run unrepeatable.
+pub trait Clock: Send + Sync {
+    /// Returns the wall clock.
+    fn now(&self) -> Timestamp;
+    /// Waits until the wall clock reaches `at`.
+    fn sleep_until(&self, at: Timestamp) -> Answer<'static, ()>;
+    /// Returns 32 random bytes.
+    fn random(&self) -> [u8; 32];
+    /// Runs a named task beside this one. Its owner learns of its end through what it sends.
+    fn spawn(&self, name: &'static str, task: Answer<'static, ()>);
+}
+
+/// All ports, as the use cases hold them.
+#[derive(Clone)]
+pub struct Ports {
+    /// Sandboxes and processes.
+    pub runtime: Arc<dyn Runtime>,
+    /// Images and root file systems.
+    pub images: Arc<dyn Images>,
+    /// Networks.
+    pub network: Arc<dyn Network>,
+    /// Records.
+    pub records: Arc<dyn Records>,
+    /// Time, randomness, tasks.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ports")
+    }
+}
+
+/// A failure that a port's caller can't be blamed for.
+#[must_use]
+pub fn internal(message: impl Into<String>) -> Failure {
+    Failure::new(crate::error::ErrorKind::Internal, message)
+}

@@ -1,0 +1,112 @@
+//! The core of the node: every sandbox and container, over the ports.
+
+use crate::driver::{Driver, Inbox, Message, Reply};
+use crate::facade::{Difference, Facade};
+use crate::recover::{self, Recovered};
+use crate::registry::Registry;
+use orlop_model::container_state::{ContainerEvent, Ended};
+use orlop_model::error::Result;
+use orlop_model::ports::{Ports, RuntimeListener};
+use orlop_model::record::{Durability, SandboxAsked};
+use orlop_model::sandbox_state::SandboxEvent;
+use orlop_model::{ContainerId, Namespace, SandboxId};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Mutating requests under way at a time, all facades together. A kubelet with 500 pods has some hundred.
+pub(crate) const REQUESTS_MAX: usize = 4096;
+
+/// The core of the node. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) node: Node,
+    pub(crate) requests: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+/// What every driver and facade shares.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) ports: Ports,
+    pub(crate) registry: Arc<Registry>,
+}
+
+/// Which facade refuses what, and when: chosen here and nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// How long records last.
+    pub durability: Durability,
+    /// Whether an exited container may start again.
+    pub restart: bool,
+    /// Whether a container may be created in, and started with, a sandbox that is not ready.
+    pub in_not_ready: bool,
+    /// How two requests are compared.
+    pub difference: Difference,
+}
+
+impl Engine {
+    /// Loads the records, compares them with the world, and puts right what differs. Requests may come when it returns.
+    pub async fn start(ports: Ports) -> Result<(Self, Recovered)> {
+        let node = Node { ports, registry: Arc::new(Registry::default()) };
+        node.ports.runtime.report_to(Arc::new(Listener { registry: Arc::clone(&node.registry) }));
+        let recovered = recover::recover(&node).await?;
+        Ok((Self { node, requests: Arc::new(Semaphore::new(REQUESTS_MAX)) }, recovered))
+    }
+
+    /// Gives a facade its view: its own namespace, under its own policy.
+    #[must_use]
+    pub fn facade(&self, namespace: Namespace, policy: Policy) -> Facade {
+        Facade::new(self.clone(), namespace, policy)
+    }
+
+    /// Returns whether no sandbox is left that has, or may have, anything on the node.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.node.registry.is_empty()
+    }
+}
+
+/// Makes the driver of a new sandbox and lets it build.
+pub(crate) fn begin_sandbox(node: &Node, asked: Arc<SandboxAsked>, mail: Mail, reply: Reply) {
+    let Mail { inbox, outbox } = mail;
+    let state = crate::driver::unwritten_sandbox(&asked.id, asked.created_at);
+    let driver = Driver::new(node.clone(), inbox, asked, state);
+    node.ports.clock.spawn("sandbox driver", Box::pin(driver.begin(outbox, reply)));
+}
+
+/// Both ends of a driver's mail.
+pub(crate) struct Mail {
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: mpsc::UnboundedReceiver<Message>,
+}
+
+impl Mail {
+    pub(crate) fn new() -> Self {
+        let (inbox, outbox) = mpsc::unbounded_channel();
+        Self { inbox, outbox }
+    }
+}
+
+/// Hands what the runtime reports to the driver concerned.
+struct Listener {
+    registry: Arc<Registry>,
+}
+
+impl RuntimeListener for Listener {
+    fn ended(&self, sandbox: &SandboxId, container: &ContainerId, ended: Ended) {
+        let Some((_, inbox)) = self.registry.sandbox(sandbox) else { return };
+        let event = Some(ContainerEvent::Ended(ended));
+        // A driver that has ended knows of no container.
+        drop(inbox.send(Message::Container { id: container.clone(), event, wait: None }));
+    }
+
+    fn shim_gone(&self, sandbox: &SandboxId) {
+        let Some((_, inbox)) = self.registry.sandbox(sandbox) else { return };
+        drop(inbox.send(Message::Sandbox { event: Some(SandboxEvent::ShimGone), wait: None }));
+    }
+}

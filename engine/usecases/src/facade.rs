@@ -1,0 +1,336 @@
+//! What a facade may ask of the node.
+
+use crate::driver::{Message, Rules};
+use crate::engine::{Engine, Mail, Policy, begin_sandbox};
+use crate::registry::{ContainerView, Named, SandboxView};
+use crate::wanted::{ContainerWanted, SandboxWanted};
+use orlop_model::container::{ContainerSpec, Resources};
+use orlop_model::container_state::{ContainerEvent, ContainerState, Force, Preparing};
+use orlop_model::error::Result;
+use orlop_model::ports::{ExecOutput, Images};
+use orlop_model::record::{ContainerAsked, SandboxAsked};
+use orlop_model::sandbox::SandboxSpec;
+use orlop_model::sandbox_state::{SandboxEvent, SandboxState};
+use orlop_model::{ContainerId, ErrorKind, Failure, Namespace, SandboxId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{SemaphorePermit, oneshot};
+
+/// Names the first field in which two requests, in the facade's own bytes, differ; `None` when they ask for the same.
+pub type Difference = fn(existing: &[u8], asked: &[u8]) -> Option<String>;
+
+/// How often a name is tried again that its last owner is just giving up.
+const NAME_TRIES_MAX: usize = 8;
+
+/// A sandbox to run.
+#[derive(Clone, Debug)]
+pub struct RunSandbox {
+    /// What.
+    pub spec: SandboxSpec,
+    /// The facade's own bytes: the whole request.
+    pub annex: Vec<u8>,
+}
+
+/// A container to create.
+#[derive(Clone, Debug)]
+pub struct CreateContainer {
+    /// What.
+    pub spec: ContainerSpec,
+    /// What it may use.
+    pub resources: Resources,
+    /// The facade's own bytes: the whole request.
+    pub annex: Vec<u8>,
+}
+
+/// Whether a request changed anything. Idempotence is a result, not an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It did.
+    Yes,
+    /// It was so already.
+    No,
+}
+
+/// Whether the parts of the node can be used now; a failure says what is missing.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Sandboxes and processes.
+    pub runtime: Result<()>,
+    /// Networks.
+    pub network: Result<()>,
+}
+
+/// The node as one facade sees it. Cheap to clone.
+///
+/// A request whose caller leaves runs to its end; the same request coming again joins it.
+#[derive(Clone, Debug)]
+pub struct Facade {
+    engine: Engine,
+    namespace: Namespace,
+    policy: Policy,
+}
+
+impl Facade {
+    pub(crate) fn new(engine: Engine, namespace: Namespace, policy: Policy) -> Self {
+        Self { engine, namespace, policy }
+    }
+
+    /// Runs a sandbox; joins the same request under way, or returns its sandbox when that exists.
+    pub async fn run_sandbox(&self, wanted: RunSandbox) -> Result<SandboxId> {
+        let _slot = self.slot()?;
+        let node = &self.engine.node;
+        let asked = Arc::new(SandboxAsked {
+            id: SandboxId::from_random(node.ports.clock.random()),
+            created_at: node.ports.clock.now(),
+            spec: wanted.spec,
+            annex: wanted.annex,
+            durability: self.policy.durability,
+        });
+        for _ in 0..NAME_TRIES_MAX {
+            let mail = Mail::new();
+            let state = crate::driver::unwritten_sandbox(&asked.id, asked.created_at);
+            let view = SandboxView { asked: Arc::clone(&asked), state };
+            match node.registry.enter_sandbox(view, &mail.inbox) {
+                Named::Free => {
+                    let (reply, answer) = oneshot::channel();
+                    begin_sandbox(node, Arc::clone(&asked), mail, reply);
+                    return heard(answer).await.map(|()| asked.id.clone());
+                }
+                Named::Taken(there) => {
+                    self.same("sandbox", there.asked.id.as_str(), &there.asked.annex, &asked.annex)?;
+                    if matches!(there.state, SandboxState::Removing { .. }) {
+                        self.wait_sandbox(&there.asked.id, None, SandboxWanted::Gone).await?;
+                    } else {
+                        self.wait_sandbox(&there.asked.id, None, SandboxWanted::Built).await?;
+                        return Ok(there.asked.id.clone());
+                    }
+                }
+            }
+        }
+        Err(name_contended(&asked.spec.key))
+    }
+
+    /// Stops a sandbox and everything in it; keeps the record.
+    pub async fn stop_sandbox(&self, id: &SandboxId) -> Result<Changed> {
+        let _slot = self.slot()?;
+        let view = self.own_sandbox(id)?;
+        if matches!(view.state, SandboxState::NotReady { .. }) {
+            return Ok(Changed::No);
+        }
+        self.wait_sandbox(id, Some(SandboxEvent::StopAsked), SandboxWanted::Stopped).await?;
+        Ok(Changed::Yes)
+    }
+
+    /// Removes a sandbox with its containers, running ones too.
+    pub async fn remove_sandbox(&self, id: &SandboxId) -> Result<Changed> {
+        let _slot = self.slot()?;
+        self.own_sandbox(id)?;
+        self.wait_sandbox(id, Some(SandboxEvent::RemoveAsked), SandboxWanted::Gone).await?;
+        Ok(Changed::Yes)
+    }
+
+    /// Finds a listed sandbox by id or unique prefix: `NotFound`, or `InvalidArgument` for an ambiguous prefix or a bad id.
+    pub fn find_sandbox(&self, text: &str) -> Result<Arc<SandboxView>> {
+        self.engine.node.registry.find_sandbox(&self.namespace, text)
+    }
+
+    /// Lists sandboxes, oldest first; those being created or gone are left out.
+    #[must_use]
+    pub fn sandboxes(&self) -> Vec<Arc<SandboxView>> {
+        self.engine.node.registry.sandboxes(&self.namespace)
+    }
+
+    /// Creates a container; joins the same request under way, or returns its container when that exists.
+    pub async fn create_container(&self, wanted: CreateContainer) -> Result<ContainerId> {
+        let _slot = self.slot()?;
+        let node = &self.engine.node;
+        let pod = self.own_sandbox(&wanted.spec.sandbox)?.asked.id.clone();
+        let asked = Arc::new(ContainerAsked {
+            id: ContainerId::from_random(node.ports.clock.random()),
+            created_at: node.ports.clock.now(),
+            spec: wanted.spec,
+            resources: wanted.resources,
+            annex: wanted.annex,
+            durability: self.policy.durability,
+        });
+        for _ in 0..NAME_TRIES_MAX {
+            let state = ContainerState::Creating { since: asked.created_at, stage: Preparing::Rootfs };
+            match node.registry.enter_container(ContainerView { asked: Arc::clone(&asked), state }) {
+                Named::Free => {
+                    let rules = self.rules();
+                    let asked = Arc::clone(&asked);
+                    let id = asked.id.clone();
+                    let result = self.tell(&pod, |reply| Message::Create { asked, rules, reply }).await;
+                    return result.map(|()| id);
+                }
+                Named::Taken(there) => {
+                    self.same("container", there.asked.id.as_str(), &there.asked.annex, &asked.annex)?;
+                    if matches!(there.state, ContainerState::Removing { .. }) {
+                        self.wait_container(&there, None, ContainerWanted::Gone).await?;
+                    } else {
+                        self.wait_container(&there, None, ContainerWanted::Created).await?;
+                        return Ok(there.asked.id.clone());
+                    }
+                }
+            }
+        }
+        Err(name_contended(&asked.spec.key))
+    }
+
+    /// Starts a container. A program that can't run is a failure, and leaves the container exited.
+    pub async fn start_container(&self, id: &ContainerId) -> Result<Changed> {
+        let _slot = self.slot()?;
+        let view = self.own_container(id)?;
+        if view.state.task().is_some() && self.policy.restart {
+            return Ok(Changed::No);
+        }
+        if view.state.task().is_some() {
+            return Err(Failure::new(ErrorKind::WrongState, format!("container {id} is running already")));
+        }
+        let (rules, id) = (self.rules(), id.clone());
+        self.tell(&view.asked.spec.sandbox, |reply| Message::Start { id, rules, reply }).await?;
+        Ok(Changed::Yes)
+    }
+
+    /// Stops a container and waits for its end.
+    pub async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<Changed> {
+        let _slot = self.slot()?;
+        let view = self.own_container(id)?;
+        if matches!(view.state, ContainerState::Exited(..)) {
+            return Ok(Changed::No);
+        }
+        self.wait_container(&view, Some(ContainerEvent::StopAsked { grace }), ContainerWanted::Ended).await?;
+        Ok(Changed::Yes)
+    }
+
+    /// Removes a container.
+    pub async fn remove_container(&self, id: &ContainerId, force: Force) -> Result<Changed> {
+        let _slot = self.slot()?;
+        let view = self.own_container(id)?;
+        self.wait_container(&view, Some(ContainerEvent::RemoveAsked(force)), ContainerWanted::Gone).await?;
+        Ok(Changed::Yes)
+    }
+
+    /// Finds a listed container by id or unique prefix: `NotFound`, or `InvalidArgument` for an ambiguous prefix or a bad id.
+    pub fn find_container(&self, text: &str) -> Result<Arc<ContainerView>> {
+        self.engine.node.registry.find_container(&self.namespace, text)
+    }
+
+    /// Lists containers, oldest first; those being created or gone are left out.
+    #[must_use]
+    pub fn containers(&self) -> Vec<Arc<ContainerView>> {
+        self.engine.node.registry.containers(&self.namespace)
+    }
+
+    /// Runs a program in a running container and waits for its end. Each output is cut at `output_bytes_max`.
+    pub async fn exec_sync(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Option<Duration>,
+        output_bytes_max: usize,
+    ) -> Result<ExecOutput> {
+        let _slot = self.slot()?;
+        let view = self.own_container(id)?;
+        let (pod, _) =
+            self.engine.node.registry.sandbox(&view.asked.spec.sandbox).ok_or_else(|| gone("sandbox", id))?;
+        crate::exec::run(&self.engine.node, &pod, &view, command, timeout, output_bytes_max).await
+    }
+
+    /// Returns the images, one set for every facade.
+    #[must_use]
+    pub fn images(&self) -> Arc<dyn Images> {
+        Arc::clone(&self.engine.node.ports.images)
+    }
+
+    /// Says whether the parts of the node can be used now.
+    pub async fn health(&self) -> Health {
+        let ports = &self.engine.node.ports;
+        Health { runtime: ports.runtime.ready().await, network: ports.network.ready().await }
+    }
+
+    // === impl Facade ===
+
+    /// Takes one of the places for requests under way.
+    fn slot(&self) -> Result<SemaphorePermit<'_>> {
+        self.engine.requests.try_acquire().map_err(|_full| {
+            let max = crate::engine::REQUESTS_MAX;
+            Failure::new(ErrorKind::Exhausted, format!("{max} requests are under way; retry later"))
+        })
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { restart: self.policy.restart, in_not_ready: self.policy.in_not_ready }
+    }
+
+    /// Refuses a request that took a name in use for something else.
+    fn same(&self, what: &str, id: &str, there: &[u8], asked: &[u8]) -> Result<()> {
+        match (self.policy.difference)(there, asked) {
+            None => Ok(()),
+            Some(field) => {
+                let message = format!(
+                    "the name is in use by {what} {id}, which was asked for with another {field}; remove it first or take another name"
+                );
+                Err(Failure::new(ErrorKind::AlreadyExists, message))
+            }
+        }
+    }
+
+    fn own_sandbox(&self, id: &SandboxId) -> Result<Arc<SandboxView>> {
+        let found = self.engine.node.registry.sandbox(id).map(|(view, _)| view);
+        found.filter(|view| view.asked.spec.namespace == self.namespace).ok_or_else(|| gone("sandbox", id))
+    }
+
+    fn own_container(&self, id: &ContainerId) -> Result<Arc<ContainerView>> {
+        let found = self.engine.node.registry.container(id);
+        found.filter(|view| view.asked.spec.namespace == self.namespace).ok_or_else(|| gone("container", id))
+    }
+
+    async fn wait_sandbox(&self, id: &SandboxId, event: Option<SandboxEvent>, wanted: SandboxWanted) -> Result<()> {
+        let result = self.tell(id, |reply| Message::Sandbox { event, wait: Some((wanted, reply)) }).await;
+        forgive_gone(result, wanted != SandboxWanted::Built)
+    }
+
+    async fn wait_container(
+        &self,
+        view: &ContainerView,
+        event: Option<ContainerEvent>,
+        wanted: ContainerWanted,
+    ) -> Result<()> {
+        let id = view.asked.id.clone();
+        let pod = &view.asked.spec.sandbox;
+        let result = self.tell(pod, |reply| Message::Container { id, event, wait: Some((wanted, reply)) }).await;
+        forgive_gone(result, matches!(wanted, ContainerWanted::Gone | ContainerWanted::Ended))
+    }
+
+    async fn tell(&self, pod: &SandboxId, message: impl FnOnce(crate::driver::Reply) -> Message) -> Result<()> {
+        let (_, inbox) = self.engine.node.registry.sandbox(pod).ok_or_else(|| gone("sandbox", pod))?;
+        let (reply, answer) = oneshot::channel();
+        // A driver that has ended drops the reply, which says the same.
+        drop(inbox.send(message(reply)));
+        heard(answer).await
+    }
+}
+
+async fn heard(answer: oneshot::Receiver<Result<()>>) -> Result<()> {
+    let ended = |_| Err(Failure::new(ErrorKind::NotFound, "the sandbox has just been removed"));
+    answer.await.unwrap_or_else(ended)
+}
+
+/// What is gone has been stopped and removed as well as anything can be.
+fn forgive_gone(result: Result<()>, forgive: bool) -> Result<()> {
+    match result {
+        Err(failure) if forgive && failure.kind == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn gone(what: &str, id: impl std::fmt::Display) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("there is no {what} with the id {id}"))
+}
+
+fn name_contended(key: &orlop_model::NaturalKey) -> Failure {
+    let message =
+        format!("the name {key} was taken and given up {NAME_TRIES_MAX} times while this request waited for it");
+    Failure::new(ErrorKind::Unavailable, message)
+}

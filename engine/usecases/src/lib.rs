@@ -1,0 +1,23 @@
+//! Operations, drivers and recovery over the ports.
+//!
+//! One driver per sandbox owns its state and that of its containers; a [`Facade`] asks it and waits for what it wants. Time,
+//! randomness, tasks and blocking work come in through the ports, so that a seed replays a run.
+//! Start at [`Engine::start`], then [`Facade`].
+//!
+//! Always: a state is recorded before its effect is performed; an object has at most one effect under way; what is listed
+//! is a snapshot and waits for nothing.
+
+mod cell;
+mod driver;
+mod engine;
+mod exec;
+mod facade;
+mod perform;
+mod recover;
+mod registry;
+mod wanted;
+
+pub use engine::{Engine, Policy};
+pub use facade::{Changed, CreateContainer, Difference, Facade, Health, RunSandbox};
+pub use recover::Recovered;
+pub use registry::{ContainerView, SandboxView};

@@ -1,0 +1,213 @@
+//! What exists, as everybody may see it: snapshots, names, and where each object's driver listens.
+
+use crate::driver::Inbox;
+use orlop_model::container_state::ContainerState;
+use orlop_model::error::{ErrorKind, Failure, Result};
+use orlop_model::record::{ContainerAsked, SandboxAsked};
+use orlop_model::sandbox_state::SandboxState;
+use orlop_model::{ContainerId, Namespace, NaturalKey, SandboxId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A sandbox as lists and status show it. A snapshot: reading it waits for nothing.
+#[derive(Clone, Debug)]
+pub struct SandboxView {
+    /// What was asked for.
+    pub asked: Arc<SandboxAsked>,
+    /// What is.
+    pub state: SandboxState,
+}
+
+/// A container as lists and status show it. A snapshot: reading it waits for nothing.
+#[derive(Clone, Debug)]
+pub struct ContainerView {
+    /// What was asked for.
+    pub asked: Arc<ContainerAsked>,
+    /// What is.
+    pub state: ContainerState,
+}
+
+/// Everything that exists. Its lock is held for look-ups only, never while something is done.
+#[derive(Default)]
+pub(crate) struct Registry {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    sandboxes: BTreeMap<SandboxId, (Arc<SandboxView>, Inbox)>,
+    containers: BTreeMap<ContainerId, Arc<ContainerView>>,
+    sandbox_names: HashMap<(Namespace, NaturalKey), SandboxId>,
+    container_names: HashMap<(SandboxId, NaturalKey), ContainerId>,
+}
+
+/// Who has a name.
+pub(crate) enum Named<V> {
+    /// Nobody had; it is the caller's now.
+    Free,
+    /// Somebody has.
+    Taken(Arc<V>),
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while the lock was held left maps that are whole: every change is one insertion or removal.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // --- sandboxes ---
+
+    /// Enters a sandbox under its name, unless the name is taken.
+    pub(crate) fn enter_sandbox(&self, view: SandboxView, inbox: &Inbox) -> Named<SandboxView> {
+        let mut inner = self.lock();
+        let name = (view.asked.spec.namespace.clone(), view.asked.spec.key.clone());
+        if let Some(taken) = inner.sandbox_names.get(&name).and_then(|id| inner.sandboxes.get(id)) {
+            return Named::Taken(Arc::clone(&taken.0));
+        }
+        inner.sandbox_names.insert(name, view.asked.id.clone());
+        inner.sandboxes.insert(view.asked.id.clone(), (Arc::new(view), inbox.clone()));
+        Named::Free
+    }
+
+    pub(crate) fn publish_sandbox(&self, id: &SandboxId, state: &SandboxState) {
+        if let Some((view, _)) = self.lock().sandboxes.get_mut(id) {
+            *view = Arc::new(SandboxView { asked: Arc::clone(&view.asked), state: state.clone() });
+        }
+    }
+
+    pub(crate) fn leave_sandbox(&self, id: &SandboxId) {
+        let mut inner = self.lock();
+        if let Some((view, _)) = inner.sandboxes.remove(id) {
+            inner.sandbox_names.remove(&(view.asked.spec.namespace.clone(), view.asked.spec.key.clone()));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().sandboxes.is_empty()
+    }
+
+    pub(crate) fn sandbox(&self, id: &SandboxId) -> Option<(Arc<SandboxView>, Inbox)> {
+        self.lock().sandboxes.get(id).cloned()
+    }
+
+    /// Returns the listed sandboxes of a namespace, oldest first.
+    pub(crate) fn sandboxes(&self, namespace: &Namespace) -> Vec<Arc<SandboxView>> {
+        let inner = self.lock();
+        let all = inner.sandboxes.values().map(|(view, _)| view);
+        let mut views: Vec<_> = all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()).cloned().collect();
+        drop(inner);
+        views.sort_by_key(|view| view.asked.created_at);
+        views
+    }
+
+    pub(crate) fn find_sandbox(&self, namespace: &Namespace, text: &str) -> Result<Arc<SandboxView>> {
+        let from = SandboxId::parse(text).map_err(|bad| bad_id("sandbox", text, &bad))?;
+        let inner = self.lock();
+        let after = inner.sandboxes.range(from..).take_while(|(id, _)| id.as_str().starts_with(text));
+        let all = after.map(|(_, (view, _))| view);
+        only("sandbox", text, all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()), |v| {
+            v.asked.id.as_str()
+        })
+    }
+
+    // --- containers ---
+
+    /// Enters a container under its name, unless the name is taken.
+    pub(crate) fn enter_container(&self, view: ContainerView) -> Named<ContainerView> {
+        let mut inner = self.lock();
+        let name = (view.asked.spec.sandbox.clone(), view.asked.spec.key.clone());
+        if let Some(taken) = inner.container_names.get(&name).and_then(|id| inner.containers.get(id)) {
+            return Named::Taken(Arc::clone(taken));
+        }
+        inner.container_names.insert(name, view.asked.id.clone());
+        inner.containers.insert(view.asked.id.clone(), Arc::new(view));
+        Named::Free
+    }
+
+    pub(crate) fn publish_container(&self, id: &ContainerId, state: &ContainerState) {
+        if let Some(view) = self.lock().containers.get_mut(id) {
+            *view = Arc::new(ContainerView { asked: Arc::clone(&view.asked), state: state.clone() });
+        }
+    }
+
+    pub(crate) fn leave_container(&self, id: &ContainerId) {
+        let mut inner = self.lock();
+        if let Some(view) = inner.containers.remove(id) {
+            inner.container_names.remove(&(view.asked.spec.sandbox.clone(), view.asked.spec.key.clone()));
+        }
+    }
+
+    pub(crate) fn container(&self, id: &ContainerId) -> Option<Arc<ContainerView>> {
+        self.lock().containers.get(id).cloned()
+    }
+
+    /// Returns the listed containers of a namespace, oldest first.
+    pub(crate) fn containers(&self, namespace: &Namespace) -> Vec<Arc<ContainerView>> {
+        let inner = self.lock();
+        let all = inner.containers.values();
+        let mut views: Vec<_> = all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()).cloned().collect();
+        drop(inner);
+        views.sort_by_key(|view| view.asked.created_at);
+        views
+    }
+
+    pub(crate) fn find_container(&self, namespace: &Namespace, text: &str) -> Result<Arc<ContainerView>> {
+        let from = ContainerId::parse(text).map_err(|bad| bad_id("container", text, &bad))?;
+        let inner = self.lock();
+        let after = inner.containers.range(from..).take_while(|(id, _)| id.as_str().starts_with(text));
+        let all = after.map(|(_, view)| view);
+        only("container", text, all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()), |v| {
+            v.asked.id.as_str()
+        })
+    }
+}
+
+fn bad_id(what: &str, text: &str, bad: &orlop_model::id::BadId) -> Failure {
+    let shown: String = text.chars().take(80).collect();
+    Failure::new(ErrorKind::InvalidArgument, format!("{shown:?} is not a {what} id: {bad}"))
+}
+
+/// Returns the one view there is; an exact id wins over those it is a prefix of.
+fn only<'a, V: 'a>(
+    what: &str,
+    text: &str,
+    views: impl Iterator<Item = &'a Arc<V>>,
+    id: impl Fn(&V) -> &str,
+) -> Result<Arc<V>> {
+    let found: Vec<_> = views.collect();
+    let exact = found.iter().find(|view| id(view) == text);
+    match (exact, found.as_slice()) {
+        (Some(view), _) => Ok(Arc::clone(view)),
+        (None, [view]) => Ok(Arc::clone(view)),
+        (None, []) => Err(Failure::new(ErrorKind::NotFound, format!("there is no {what} with the id {text}"))),
+        (None, many) => {
+            let message = format!("{} {what} ids begin with {text}; give more digits", many.len());
+            Err(Failure::new(ErrorKind::InvalidArgument, message))
+        }
+    }
+}
+
+impl SandboxView {
+    /// Returns whether it is shown: not while it is being created, nor while a failed creation is undone.
+    fn listed(&self) -> bool {
+        match &self.state {
+            SandboxState::Creating { .. } | SandboxState::Gone { .. } => false,
+            SandboxState::Removing { why, .. } => why.is_none(),
+            SandboxState::Ready { .. } | SandboxState::NotReady { .. } => true,
+            SandboxState::Stopping { .. } | SandboxState::Starting { .. } => true,
+        }
+    }
+}
+
+impl ContainerView {
+    /// Returns whether it is shown: not while it is being created, nor while a failed creation is undone.
+    fn listed(&self) -> bool {
+        match &self.state {
+            ContainerState::Creating { .. } | ContainerState::Gone { .. } => false,
+            ContainerState::Removing { why, .. } => why.is_none(),
+            ContainerState::Created { .. } | ContainerState::Starting { .. } | ContainerState::Running(_) => true,
+            ContainerState::Frozen(_) | ContainerState::Stopping { .. } | ContainerState::Lost(_) => true,
+            ContainerState::Exited(..) => true,
+        }
+    }
+}

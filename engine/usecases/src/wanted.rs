@@ -1,0 +1,90 @@
+//! What a caller waits for, and when it has come. Pure.
+
+use orlop_model::container_state::{ContainerState, Ended, Exit};
+use orlop_model::error::{ErrorKind, Failure, Result};
+use orlop_model::sandbox_state::SandboxState;
+
+/// What the caller of a sandbox request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SandboxWanted {
+    /// Built; or its creation undone.
+    Built,
+    /// Nothing runs in it any more.
+    Stopped,
+    /// Nothing is left.
+    Gone,
+}
+
+/// What the caller of a container request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContainerWanted {
+    /// Prepared; or its creation undone.
+    Created,
+    /// Its program runs, or ran.
+    Started,
+    /// Nothing runs in it any more.
+    Ended,
+    /// Nothing is left.
+    Gone,
+}
+
+/// Says whether the wait is over, and how. `last` is the failure of the last effect that failed.
+pub(crate) fn sandbox(wanted: SandboxWanted, state: &SandboxState, last: Option<&Failure>) -> Option<Result<()>> {
+    use {SandboxState as S, SandboxWanted as W};
+    let stuck = |retry: bool| if retry { last.cloned().map(Err) } else { None };
+    match (wanted, state) {
+        (_, S::Creating { .. } | S::Starting { .. }) => None,
+        (W::Built, S::Ready { .. } | S::NotReady { .. }) => Some(Ok(())),
+        (W::Stopped, S::NotReady { .. }) => Some(Ok(())),
+        (W::Stopped | W::Gone, S::Ready { .. }) | (W::Gone, S::NotReady { .. }) => None,
+        (_, S::Stopping { leave }) => stuck(leave.retry_at.is_some()),
+        // The caller of a failed creation learns why it failed; what stands in the way of undoing it comes second.
+        (W::Built, S::Removing { leave, why }) if leave.retry_at.is_some() => Some(Err(unbuilt(why.as_ref(), last))),
+        (W::Stopped | W::Gone, S::Removing { leave, .. }) => stuck(leave.retry_at.is_some()),
+        (W::Built, S::Removing { .. }) => None,
+        (W::Built, S::Gone { why }) => Some(Err(unbuilt(why.as_ref(), None))),
+        (W::Stopped | W::Gone, S::Gone { .. }) => Some(Ok(())),
+    }
+}
+
+/// Says whether the wait is over, and how. `last` is the failure of the last effect that failed.
+pub(crate) fn container(wanted: ContainerWanted, state: &ContainerState, last: Option<&Failure>) -> Option<Result<()>> {
+    use {ContainerState as S, ContainerWanted as W};
+    match (wanted, state) {
+        (_, S::Creating { .. }) => None,
+        (W::Created, S::Removing { leave, why }) if leave.retry_at.is_some() => Some(Err(unbuilt(why.as_ref(), last))),
+        (W::Gone, S::Removing { leave, .. }) if leave.retry_at.is_some() => last.cloned().map(Err),
+        (_, S::Removing { .. }) => None,
+        (W::Created | W::Started, S::Gone { why }) => Some(Err(unbuilt(why.as_ref(), None))),
+        (W::Ended | W::Gone, S::Gone { .. }) => Some(Ok(())),
+        (W::Gone, S::Created { .. } | S::Starting { .. } | S::Running(_) | S::Frozen(_)) => None,
+        (W::Gone, S::Stopping { .. } | S::Lost(_) | S::Exited(..)) => None,
+        (W::Created, S::Created { .. } | S::Starting { .. } | S::Running(_) | S::Frozen(_)) => Some(Ok(())),
+        (W::Created, S::Stopping { .. } | S::Lost(_) | S::Exited(..)) => Some(Ok(())),
+        (W::Started | W::Ended, S::Created { .. } | S::Starting { .. }) => None,
+        (W::Started, S::Running(_) | S::Frozen(_) | S::Stopping { .. } | S::Lost(_)) => Some(Ok(())),
+        (W::Started, S::Exited(ended, _)) => Some(started(ended)),
+        (W::Ended, S::Running(_) | S::Frozen(_) | S::Stopping { .. } | S::Lost(_)) => None,
+        (W::Ended, S::Exited(..)) => Some(Ok(())),
+    }
+}
+
+/// A program that ran and ended at once was started all the same.
+fn started(ended: &Ended) -> Result<()> {
+    match &ended.exit {
+        Exit::NeverStarted { code: 126 | 127, message } => {
+            Err(Failure::new(ErrorKind::InvalidArgument, message.clone()))
+        }
+        Exit::NeverStarted { message, .. } => Err(Failure::new(ErrorKind::Internal, message.clone())),
+        Exit::Unstarted => Err(Failure::new(ErrorKind::WrongState, "the container was stopped before it was started")),
+        Exit::Code { .. } | Exit::Signal { .. } | Exit::Unknown => Ok(()),
+    }
+}
+
+fn unbuilt(why: Option<&Failure>, undo: Option<&Failure>) -> Failure {
+    let why = why.cloned().unwrap_or_else(|| Failure::new(ErrorKind::WrongState, "it is being removed"));
+    match undo {
+        None => why,
+        Some(undo) => Failure::new(why.kind, format!("{why}; undoing it failed too and is tried again: {undo}")),
+    }
+}
