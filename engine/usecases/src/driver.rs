@@ -94,19 +94,19 @@ impl Driver {
             Ok(()) => records.put_sandbox_state(id, &state).await,
             Err(failure) => Err(failure),
         };
-        if let Err(failure) = written {
-            let failure = failure.while_trying(format_args!("write the record of sandbox {id}"));
-            if let Err(left) = records.forget_sandbox(id).await {
-                warn!(sandbox = %id, error = %left, "a half-written record could not be deleted");
-            }
-            self.node.registry.leave_sandbox(id);
-            drop(reply.send(Err(failure)));
-            return;
-        }
         self.sandbox.state = state;
         self.sandbox.wait(SandboxWanted::Built, reply);
-        self.sandbox.owe(effect);
-        self.pump_sandbox().await;
+        match written {
+            Ok(()) => {
+                self.sandbox.owe(effect);
+                self.pump_sandbox().await;
+            }
+            // What was half written is undone as any failed creation is.
+            Err(failure) => {
+                let failure = failure.while_trying("write the sandbox's record");
+                self.quietly_feed_sandbox(SandboxEvent::Failed(SandboxEffect::RaiseShim, failure)).await;
+            }
+        }
         self.drive(mail).await;
     }
 
@@ -318,19 +318,21 @@ impl Driver {
             Ok(()) => records.put_container_state(&id, &state).await,
             Err(failure) => Err(failure),
         };
-        if let Err(failure) = written {
-            if let Err(left) = records.forget_container(&id).await {
-                warn!(container = %id, error = %left, "a half-written record could not be deleted");
-            }
-            self.node.registry.leave_container(&id);
-            drop(reply.send(Err(failure.while_trying(format_args!("write the record of container {id}")))));
-            return;
-        }
         let mut cell = ContainerCell::new(state);
         cell.wait(ContainerWanted::Created, reply);
-        cell.owe(effect);
+        if written.is_ok() {
+            cell.owe(effect);
+        }
         self.containers.insert(id.clone(), (asked, cell));
-        self.pump_container(&id);
+        match written {
+            Ok(()) => self.pump_container(&id),
+            // What was half written is undone as any failed creation is.
+            Err(failure) => {
+                let failure = failure.while_trying("write the container's record");
+                let event = ContainerEvent::Failed(ContainerEffect::PrepareRootfs, failure);
+                self.quietly_feed_container(&id, event).await;
+            }
+        }
     }
 
     fn allow_in(&self, rules: Rules) -> Result<()> {

@@ -1,0 +1,43 @@
+//! Networks in memory.
+
+use crate::World;
+use orlop_model::SandboxId;
+use orlop_model::error::Result;
+use orlop_model::ports::{Answer, Network, NetworkNamespace};
+use orlop_model::sandbox::SandboxSpec;
+use orlop_model::sandbox_state::Attachment;
+
+impl Network for World {
+    fn attach<'a>(
+        &'a self,
+        id: &'a SandboxId,
+        _spec: &'a SandboxSpec,
+        _namespace: NetworkNamespace,
+    ) -> Answer<'a, Result<Vec<Attachment>>> {
+        Box::pin(async move {
+            self.node().addresses.insert(id.clone());
+            self.effect("attach").await?;
+            let addresses = vec![std::net::Ipv4Addr::new(10, 0, 0, 2).into()];
+            Ok(vec![Attachment { network: "sim".to_owned(), interface: "eth0".to_owned(), addresses }])
+        })
+    }
+
+    fn detach<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<()>> {
+        Box::pin(async move {
+            self.effect("detach").await?;
+            let mut node = self.node();
+            assert!(!node.shims.contains_key(id), "an address was given back while a shim could still use it");
+            node.addresses.remove(id);
+            Ok(())
+        })
+    }
+
+    fn leftovers(&self) -> Answer<'_, Result<Vec<SandboxId>>> {
+        let addresses = self.node().addresses.iter().cloned().collect();
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+
+    fn ready(&self) -> Answer<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
