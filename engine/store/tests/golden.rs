@@ -1,0 +1,208 @@
+//! What is on disk, as an earlier build wrote it: a change of the model that would change it fails here.
+//!
+//! `ORLOP_BLESS=1 cargo test -p orlop-store --test golden` writes the file anew; the diff is reviewed as code, and a record that
+//! can no longer be read needs a migration.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use orlop_model::container::*;
+use orlop_model::container_state::*;
+use orlop_model::record::{ContainerAsked, Durability, SandboxAsked};
+use orlop_model::sandbox::*;
+use orlop_model::sandbox_state::{self, Attachment, Raising, SandboxState};
+use orlop_model::{ContainerId, Digest, ErrorKind, Failure, ImageId, Namespace, NaturalKey, SandboxId, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/records.json");
+
+fn sandbox() -> SandboxAsked {
+    let port = |protocol, host_ip| PortMapping { protocol, container_port: 80, host_port: 8080, host_ip };
+    SandboxAsked {
+        id: SandboxId::from_random([1; 32]),
+        created_at: Timestamp(1_700_000_000_000_000_001),
+        spec: SandboxSpec {
+            namespace: Namespace("cri".to_owned()),
+            key: NaturalKey("ns/name/uid/0".to_owned()),
+            hostname: "host".to_owned(),
+            network: NamespaceScope::Sandbox,
+            ipc: NamespaceScope::Host,
+            sysctls: BTreeMap::from([("kernel.shm_rmid_forced".to_owned(), "1".to_owned())]),
+            dns: Some(Dns {
+                servers: vec!["10.0.0.1".to_owned()],
+                searches: vec!["a.b".to_owned()],
+                options: vec!["ndots:5".to_owned()],
+            }),
+            ports: vec![
+                port(Protocol::Tcp, None),
+                port(Protocol::Udp, Some([127, 0, 0, 1].into())),
+                port(Protocol::Sctp, None),
+            ],
+            cgroup_parent: Some("/kubepods/pod1".to_owned()),
+            network_args: vec![("K8S_POD_NAME".to_owned(), "name".to_owned())],
+            ends: SandboxEnd::WithContainer,
+        },
+        annex: vec![0, 255],
+        durability: Durability::Boot,
+    }
+}
+
+fn container() -> ContainerAsked {
+    let mount = |access, propagation| Mount { target: "/in".into(), source: "/out".into(), access, propagation };
+    ContainerAsked {
+        id: ContainerId::from_random([2; 32]),
+        created_at: Timestamp(5),
+        spec: ContainerSpec {
+            namespace: Namespace("cri".to_owned()),
+            key: NaturalKey("c/0".to_owned()),
+            sandbox: SandboxId::from_random([1; 32]),
+            image: ImageId(Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap()),
+            process: Process {
+                command: vec!["sh".to_owned()],
+                args: vec!["-c".to_owned()],
+                env: vec![("A".to_owned(), vec![255, 0])],
+                working_dir: "/w".to_owned(),
+                user: User {
+                    user: "1000".to_owned(),
+                    group: Some(7),
+                    supplemental_groups: vec![8],
+                    groups_policy: GroupsPolicy::Strict,
+                },
+                terminal: true,
+                stdin: Stdin::Once,
+                rlimits: vec![Rlimit { name: "RLIMIT_NOFILE".to_owned(), soft: 1, hard: 2 }],
+            },
+            mounts: vec![
+                mount(MountAccess::ReadWrite, Propagation::Private),
+                mount(MountAccess::ReadOnly, Propagation::HostToContainer),
+                mount(MountAccess::ReadOnlyRecursive, Propagation::Bidirectional),
+            ],
+            devices: vec![Device {
+                target: "/dev/x".into(),
+                source: "/dev/null".into(),
+                permissions: "rwm".to_owned(),
+            }],
+            namespaces: Namespaces {
+                pid: NamespaceMode::OfContainer(ContainerId::from_random([3; 32])),
+                network: NamespaceMode::OfSandbox,
+                ipc: NamespaceMode::Host,
+                uts: NamespaceMode::Path("/proc/1/ns/uts".into()),
+                cgroup: NamespaceMode::New,
+            },
+            rootfs: RootfsAccess::ReadOnly,
+            security: Security {
+                privileged: false,
+                capabilities_add: vec!["NET_ADMIN".to_owned()],
+                capabilities_drop: vec!["ALL".to_owned()],
+                capabilities_ambient: vec!["CHOWN".to_owned()],
+                no_new_privileges: true,
+                seccomp: SeccompProfile::Custom("{}".to_owned()),
+                masked_paths: Some(vec!["/proc/kcore".to_owned()]),
+                readonly_paths: None,
+            },
+            log: Some(LogPath { directory: "/var/log/pods/x".into(), file: "c/0.log".into() }),
+            stop_signal: Some(3),
+        },
+        resources: Resources {
+            version: 2,
+            cpu_period_us: 100_000,
+            cpu_quota_us: -1,
+            cpu_shares: 512,
+            memory_bytes_max: 1 << 30,
+            memory_swap_bytes_max: -1,
+            cpuset_cpus: "0-1".to_owned(),
+            cpuset_mems: "0".to_owned(),
+            pids_max: 100,
+            hugepage_bytes_max: BTreeMap::from([("2MB".to_owned(), 0)]),
+            unified: BTreeMap::from([("memory.high".to_owned(), "1".to_owned())]),
+            oom_score_adj: Some(-997),
+        },
+        annex: Vec::new(),
+        durability: Durability::Node,
+    }
+}
+
+fn sandbox_states() -> Vec<SandboxState> {
+    use sandbox_state::{Leave, Leaving};
+    let leave = |stage| Leave { stage, failures: 1, retry_at: Some(Timestamp(9)) };
+    let attachments = vec![Attachment {
+        network: "orlop".to_owned(),
+        interface: "eth0".to_owned(),
+        addresses: vec![[10, 88, 0, 2].into(), "fd00::2".parse().unwrap()],
+    }];
+    let why = Some(Failure::new(ErrorKind::Exhausted, "no address is left"));
+    vec![
+        SandboxState::Creating { since: Timestamp(1), stage: Raising::Shim },
+        SandboxState::Starting { since: Timestamp(1), stage: Raising::Network },
+        SandboxState::Ready { since: Timestamp(1), attachments },
+        SandboxState::Stopping { leave: leave(Leaving::Shim) },
+        SandboxState::NotReady { since: Timestamp(1), why: why.clone() },
+        SandboxState::Removing { leave: leave(Leaving::Network), why: why.clone() },
+        SandboxState::Removing { leave: leave(Leaving::Containers), why: None },
+        SandboxState::Removing { leave: leave(Leaving::Record), why: None },
+        SandboxState::Gone { why },
+    ]
+}
+
+fn container_states() -> Vec<ContainerState> {
+    let checked = Checked { uid: 1, gid: 2, groups: vec![3], stop_signal: 15 };
+    let task = Task { pid: 7, started: Timestamp(3), checked: checked.clone() };
+    let stopping = |how| ContainerState::Stopping { task: task.clone(), deadline: Timestamp(4), how };
+    let exits = [
+        Exit::Code { code: 7, oom: true },
+        Exit::Signal { signal: 9, oom: false },
+        Exit::NeverStarted { code: 127, message: "not found".to_owned() },
+        Exit::Unstarted,
+        Exit::Unknown,
+    ];
+    let mut states = vec![
+        ContainerState::Creating { since: Timestamp(1), stage: Preparing::Rootfs },
+        ContainerState::Creating { since: Timestamp(1), stage: Preparing::Check },
+        ContainerState::Created { checked: checked.clone() },
+        ContainerState::Starting {
+            since: Timestamp(1),
+            checked: checked.clone(),
+            stop: Some(Duration::from_millis(1500)),
+        },
+        ContainerState::Running(task.clone()),
+        ContainerState::Frozen(task.clone()),
+        ContainerState::Lost(task.clone()),
+        stopping(Stopping::Thawing),
+        stopping(Stopping::Asked),
+        stopping(Stopping::Killed),
+        ContainerState::Gone { why: None },
+    ];
+    states.extend(exits.map(|exit| {
+        let ended = Ended { started: Some(Timestamp(3)), finished: Timestamp(4), exit };
+        ContainerState::Exited(ended, checked.clone())
+    }));
+    states.extend([Leaving::Task, Leaving::Rootfs, Leaving::Record].map(|stage| {
+        let leave = Leave { stage, failures: 0, retry_at: None };
+        ContainerState::Removing { leave, why: None }
+    }));
+    states
+}
+
+fn read<T: DeserializeOwned>(value: &Value) -> T {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+#[test]
+fn records_of_an_earlier_build_are_read_and_written_as_they_were() {
+    let now = json!({
+        "sandbox-asked": sandbox(),
+        "container-asked": container(),
+        "sandbox-state": sandbox_states(),
+        "container-state": container_states(),
+    });
+    if std::env::var_os("ORLOP_BLESS").is_some() {
+        std::fs::write(PATH, format!("{}\n", serde_json::to_string_pretty(&now).unwrap())).unwrap();
+    }
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(PATH).unwrap()).unwrap();
+    assert_eq!(now, golden, "the model no longer writes what is on disk");
+    assert_eq!(read::<SandboxAsked>(&golden["sandbox-asked"]), sandbox());
+    assert_eq!(read::<ContainerAsked>(&golden["container-asked"]), container());
+    assert_eq!(read::<Vec<SandboxState>>(&golden["sandbox-state"]), sandbox_states());
+    assert_eq!(read::<Vec<ContainerState>>(&golden["container-state"]), container_states());
+}
