@@ -1,0 +1,28 @@
+//! Containers.
+
+pub(crate) mod create;
+pub(crate) mod exec_sync;
+pub(crate) mod list;
+pub(crate) mod remove;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod stop;
+
+use crate::proto::ContainerState as Shown;
+use orlop_model::container_state::ContainerState;
+
+/// Returns a state as answers show it; ARCHITECTURE.md, "Data and states".
+fn shown(state: &ContainerState) -> Shown {
+    match state {
+        ContainerState::Creating { .. } | ContainerState::Created { .. } | ContainerState::Starting { .. } => {
+            Shown::ContainerCreated
+        }
+        ContainerState::Running(_) | ContainerState::Frozen(_) | ContainerState::Stopping { .. } => {
+            Shown::ContainerRunning
+        }
+        ContainerState::Lost(_) => Shown::ContainerUnknown,
+        ContainerState::Exited(..) | ContainerState::Removing { .. } | ContainerState::Gone { .. } => {
+            Shown::ContainerExited
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The CRI v1 facade: what a kubelet or crictl asks, translated to what the node does, and back.
+//!
+//! A translation, never a dependency: the engine knows nothing of the kubelet. One file per RPC under `sandbox/`,
+//! `container/`, `image/` and `node/`; requests become specs in `translate/`, failures become statuses in `status.rs`.
+//! Start at [`server`]; the table of RPCs is in `service.rs`.
+//!
+//! Always: a request is validated as a whole before anything is done; labels and annotations come back byte for byte; an
+//! object that is not there can be stopped and removed.
+
+mod annex;
+mod container;
+mod deadline;
+mod difference;
+mod image;
+mod json;
+mod node;
+pub mod proto;
+mod request;
+mod sandbox;
+mod schema;
+mod service;
+mod status;
+mod translate;
+
+pub use difference::difference;
+pub use translate::mount::RecursiveReadOnly;
+
+use crate::proto::image_service_server::ImageServiceServer;
+use crate::proto::runtime_service_server::RuntimeServiceServer;
+use orlop_model::Namespace;
+use orlop_model::record::Durability;
+use orlop_usecases::{Facade, Policy};
+use service::Cri;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+
+/// Longest request. Clients send at most 16 MiB of their own will; a request carries a whole pod config, so twice that.
+const REQUEST_BYTES_MAX: usize = 32 << 20;
+/// Longest answer; what clients accept is less (`container::exec_sync` cuts to that), and a list must not fail here first.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Requests under way on one connection. A kubelet has one connection, and per pod a few requests at a time.
+const STREAMS_MAX: u32 = 4096;
+
+/// What the facade must know of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Whether recursive read-only mounts are possible.
+    pub recursive_read_only: RecursiveReadOnly,
+}
+
+/// Returns the partition of the node that is seen over the CRI.
+#[must_use]
+pub fn namespace() -> Namespace {
+    Namespace("cri".to_owned())
+}
+
+/// Returns what this facade refuses, and when.
+#[must_use]
+pub fn policy() -> Policy {
+    Policy {
+        // After a boot no pod exists; the kubelet runs them anew.
+        durability: Durability::Boot,
+        restart: false,
+        in_not_ready: false,
+        difference,
+    }
+}
+
+/// Returns both services of the CRI, ready to be served.
+#[must_use]
+pub fn server(facade: Facade, config: Config) -> Router {
+    let cri = Arc::new(Cri::new(facade, config));
+    let runtime = RuntimeServiceServer::from_arc(Arc::clone(&cri))
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
+    let images = ImageServiceServer::from_arc(cri)
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
+    Server::builder().max_concurrent_streams(STREAMS_MAX).add_service(runtime).add_service(images)
+}
+
+/// Serves the CRI on a socket until `end` comes; requests under way are answered first.
+pub async fn serve(
+    listener: UnixListener,
+    facade: Facade,
+    config: Config,
+    end: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    server(facade, config).serve_with_incoming_shutdown(UnixListenerStream::new(listener), end).await
+}

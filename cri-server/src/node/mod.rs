@@ -1,0 +1,5 @@
+//! What the node itself can do.
+
+pub(crate) mod runtime_config;
+pub(crate) mod status;
+pub(crate) mod version;

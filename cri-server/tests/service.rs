@@ -1,0 +1,391 @@
+//! The whole facade over a real socket, on a simulated node: what a client sends and what it gets back.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on may panic")]
+
+use orlop_cri::proto::*;
+use orlop_cri::{Config, RecursiveReadOnly};
+use orlop_model::container_state::Exit;
+use orlop_model::image::{Image as ModelImage, ImageConfig};
+use orlop_model::{ContainerId, Digest, ImageId, SandboxId};
+use orlop_sim::World;
+use orlop_usecases::Engine;
+use prost::Message;
+use std::collections::BTreeMap;
+use tokio::net::UnixListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_prost::ProstCodec;
+
+const IMAGE: &str = "docker.io/library/busybox:latest";
+
+/// A served facade and its client. The socket's folder goes with it.
+struct Served {
+    world: World,
+    client: Grpc<Channel>,
+    end: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let world = World::new(7, 0, vec![image()]);
+        let (engine, _) = Engine::start(world.ports()).await.unwrap();
+        let facade = engine.facade(orlop_cri::namespace(), orlop_cri::policy());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cri.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (end, ended) = oneshot::channel();
+        let server = tokio::spawn(async move {
+            let config = Config { recursive_read_only: RecursiveReadOnly::Possible };
+            let ended = async move { drop(ended.await) };
+            orlop_cri::serve(listener, facade, config, ended).await.unwrap();
+        });
+        let endpoint = Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
+        let client = Grpc::new(endpoint.connect().await.unwrap()).max_decoding_message_size(16 << 20);
+        Self { world, client, end, server, _folder: folder }
+    }
+
+    async fn call<A, R>(&mut self, service: &str, rpc: &str, request: A) -> Result<R, Status>
+    where
+        A: Message + Send + Sync + 'static,
+        R: Message + Default + Send + Sync + 'static,
+    {
+        self.client.ready().await.unwrap();
+        let path = PathAndQuery::try_from(format!("/runtime.v1.{service}/{rpc}")).unwrap();
+        let codec = ProstCodec::<A, R>::default();
+        self.client.unary(tonic::Request::new(request), path, codec).await.map(tonic::Response::into_inner)
+    }
+
+    async fn runtime<A, R>(&mut self, rpc: &str, request: A) -> Result<R, Status>
+    where
+        A: Message + Send + Sync + 'static,
+        R: Message + Default + Send + Sync + 'static,
+    {
+        self.call("RuntimeService", rpc, request).await
+    }
+
+    async fn run(&mut self, config: PodSandboxConfig) -> Result<String, Status> {
+        let request = RunPodSandboxRequest { config: Some(config), ..Default::default() };
+        self.runtime("RunPodSandbox", request).await.map(|answer: RunPodSandboxResponse| answer.pod_sandbox_id)
+    }
+
+    async fn create(&mut self, pod: &str, config: ContainerConfig) -> Result<String, Status> {
+        let request = CreateContainerRequest {
+            pod_sandbox_id: pod.into(),
+            config: Some(config),
+            sandbox_config: Some(pod_config("web")),
+        };
+        self.runtime("CreateContainer", request).await.map(|answer: CreateContainerResponse| answer.container_id)
+    }
+
+    async fn start_container(&mut self, id: &str) -> Result<StartContainerResponse, Status> {
+        self.runtime("StartContainer", StartContainerRequest { container_id: id.into() }).await
+    }
+
+    async fn status(&mut self, id: &str) -> Result<ContainerStatus, Status> {
+        let request = ContainerStatusRequest { container_id: id.into(), verbose: true };
+        let answer: ContainerStatusResponse = self.runtime("ContainerStatus", request).await?;
+        serde_json::from_str::<serde_json::Value>(&answer.info["info"]).unwrap();
+        Ok(answer.status.unwrap())
+    }
+
+    async fn pods(&mut self) -> Vec<PodSandbox> {
+        let answer: ListPodSandboxResponse =
+            self.runtime("ListPodSandbox", ListPodSandboxRequest::default()).await.unwrap();
+        answer.items
+    }
+
+    async fn containers(&mut self) -> Vec<Container> {
+        let answer: ListContainersResponse =
+            self.runtime("ListContainers", ListContainersRequest::default()).await.unwrap();
+        answer.containers
+    }
+
+    /// Ends the server, and checks that nothing is left on the node.
+    async fn finish(mut self) {
+        for pod in self.pods().await {
+            let request = RemovePodSandboxRequest { pod_sandbox_id: pod.id };
+            let _: RemovePodSandboxResponse = self.runtime("RemovePodSandbox", request).await.unwrap();
+        }
+        assert_eq!(self.world.leftovers(), orlop_sim::Leftovers::default());
+        drop(self.client);
+        self.end.send(()).unwrap();
+        self.server.await.unwrap();
+    }
+}
+
+fn image() -> ModelImage {
+    ModelImage {
+        id: ImageId(Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap()),
+        tags: vec![IMAGE.into()],
+        digests: vec![format!("docker.io/library/busybox@sha256:{}", "cd".repeat(32))],
+        bytes: 1000,
+        config: ImageConfig { user: "1003:1004".into(), ..Default::default() },
+        pinned: false,
+        config_json: r#"{"config":{"User":"1003:1004"}}"#.into(),
+    }
+}
+
+/// Labels and annotations with everything that a careless round trip would change.
+fn odd() -> BTreeMap<String, String> {
+    [("a/b", "ü\u{0}\n\u{1f600}"), ("", "empty key"), ("empty", ""), ("z", " spaces "), ("A", "before a")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+fn pod_config(name: &str) -> PodSandboxConfig {
+    PodSandboxConfig {
+        metadata: Some(PodSandboxMetadata {
+            name: name.into(),
+            uid: format!("uid-{name}"),
+            namespace: "default".into(),
+            attempt: 0,
+        }),
+        log_directory: "/var/log/pods/x".into(),
+        labels: odd(),
+        annotations: odd(),
+        ..Default::default()
+    }
+}
+
+fn container_config(name: &str) -> ContainerConfig {
+    ContainerConfig {
+        metadata: Some(ContainerMetadata { name: name.into(), attempt: 0 }),
+        image: Some(ImageSpec { image: IMAGE.into(), user_specified_image: "busybox".into(), ..Default::default() }),
+        log_path: format!("{name}/0.log"),
+        labels: odd(),
+        annotations: odd(),
+        mounts: vec![Mount { container_path: "/d".into(), host_path: "/tmp".into(), ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+#[track_caller]
+fn check_refused<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, says: &[&str]) {
+    let status = result.expect_err("refused");
+    assert_eq!(status.code(), code, "{status:?}");
+    for part in says {
+        assert!(status.message().contains(part), "{:?} does not say {part:?}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn a_pod_lives_from_run_to_remove() {
+    let mut served = Served::start().await;
+    let pod = served.run(pod_config("web")).await.unwrap();
+    assert_eq!(pod.len(), 64);
+    let listed = served.pods().await.remove(0);
+    assert_eq!((listed.id.as_str(), listed.state), (pod.as_str(), PodSandboxState::SandboxReady as i32));
+    assert_eq!((listed.labels, listed.annotations), (odd(), odd()));
+
+    let request = PodSandboxStatusRequest { pod_sandbox_id: pod[..12].into(), verbose: true };
+    let answer: PodSandboxStatusResponse = served.runtime("PodSandboxStatus", request).await.unwrap();
+    let status = answer.status.unwrap();
+    assert_eq!((status.id.as_str(), status.metadata), (pod.as_str(), pod_config("web").metadata));
+    assert!(status.created_at > 0 && !status.network.unwrap().ip.is_empty());
+    let info: serde_json::Value = serde_json::from_str(&answer.info["info"]).unwrap();
+    assert_eq!(info["config"]["log_directory"], "/var/log/pods/x");
+
+    let container = served.create(&pod, container_config("c")).await.unwrap();
+    assert_eq!(served.status(&container).await.unwrap().state, ContainerState::ContainerCreated as i32);
+    served.start_container(&container).await.unwrap();
+    let status = served.status(&container).await.unwrap();
+    assert_eq!(status.state, ContainerState::ContainerRunning as i32);
+    assert_eq!(status.log_path, "/var/log/pods/x/c/0.log");
+    assert_eq!((status.labels, status.annotations), (odd(), odd()));
+    assert_eq!(status.mounts, container_config("c").mounts);
+    assert_eq!((status.image_ref, status.image_id), (image().id.to_string(), image().id.to_string()));
+    assert_eq!(served.containers().await[0].annotations, odd());
+
+    let request =
+        ExecSyncRequest { container_id: container.clone(), cmd: vec!["echo".into(), "hi".into()], timeout: 1 };
+    let answer: ExecSyncResponse = served.runtime("ExecSync", request).await.unwrap();
+    assert_eq!((answer.stdout.as_slice(), answer.exit_code), (&b"echo hi"[..], 0));
+
+    let (pod_id, id) = (SandboxId::parse(&pod).unwrap(), ContainerId::parse(&container).unwrap());
+    served.world.end_task(&pod_id, &id, Exit::Code { code: 7, oom: false });
+    let status = loop {
+        let status = served.status(&container).await.unwrap();
+        if status.state == ContainerState::ContainerExited as i32 {
+            break status;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((status.exit_code, status.reason.as_str()), (7, "Error"));
+    check_refused(served.start_container(&container).await, Code::FailedPrecondition, &["start container", "ended"]);
+
+    let stop = StopPodSandboxRequest { pod_sandbox_id: pod.clone() };
+    for _ in 0..2 {
+        let _: StopPodSandboxResponse = served.runtime("StopPodSandbox", stop.clone()).await.unwrap();
+    }
+    assert_eq!(served.pods().await[0].state, PodSandboxState::SandboxNotready as i32);
+    check_refused(served.create(&pod, container_config("late")).await, Code::FailedPrecondition, &[]);
+    let remove = RemovePodSandboxRequest { pod_sandbox_id: pod };
+    for _ in 0..2 {
+        let _: RemovePodSandboxResponse = served.runtime("RemovePodSandbox", remove.clone()).await.unwrap();
+    }
+    assert!(served.pods().await.is_empty() && served.containers().await.is_empty());
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn the_same_request_has_the_same_id_and_another_one_is_refused() {
+    let mut served = Served::start().await;
+    let pod = served.run(pod_config("web")).await.unwrap();
+    assert_eq!(served.run(pod_config("web")).await.unwrap(), pod);
+    let mut other = pod_config("web");
+    other.linux = Some(LinuxPodSandboxConfig { cgroup_parent: "/x".into(), ..Default::default() });
+    check_refused(served.run(other).await, Code::AlreadyExists, &[&pod, "linux"]);
+    let mut other = pod_config("web");
+    other.labels.insert("app".into(), "db".into());
+    check_refused(served.run(other).await, Code::AlreadyExists, &[&pod, "labels[app]"]);
+
+    let container = served.create(&pod, container_config("c")).await.unwrap();
+    assert_eq!(served.create(&pod, container_config("c")).await.unwrap(), container);
+    let mut other = container_config("c");
+    other.mounts[0].readonly = true;
+    check_refused(served.create(&pod, other).await, Code::AlreadyExists, &[&container, "mounts[0].readonly"]);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn stopping_and_removing_what_is_not_there_is_done_already() {
+    let mut served = Served::start().await;
+    let id = "f".repeat(64);
+    let _: StopPodSandboxResponse =
+        served.runtime("StopPodSandbox", StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await.unwrap();
+    let _: RemovePodSandboxResponse =
+        served.runtime("RemovePodSandbox", RemovePodSandboxRequest { pod_sandbox_id: id.clone() }).await.unwrap();
+    let _: StopContainerResponse =
+        served.runtime("StopContainer", StopContainerRequest { container_id: id.clone(), timeout: 1 }).await.unwrap();
+    let _: RemoveContainerResponse =
+        served.runtime("RemoveContainer", RemoveContainerRequest { container_id: id.clone() }).await.unwrap();
+    let spec = Some(ImageSpec { image: id.clone(), ..Default::default() });
+    let _: RemoveImageResponse =
+        served.call("ImageService", "RemoveImage", RemoveImageRequest { image: spec }).await.unwrap();
+    let filter = Some(PodSandboxFilter { id: id.clone(), ..Default::default() });
+    let listed: ListPodSandboxResponse =
+        served.runtime("ListPodSandbox", ListPodSandboxRequest { filter }).await.unwrap();
+    assert!(listed.items.is_empty());
+
+    check_refused(served.status(&id).await, Code::NotFound, &[&id]);
+    check_refused(served.start_container(&id).await, Code::NotFound, &[&id]);
+    check_refused(served.start_container("../x").await, Code::InvalidArgument, &["../x"]);
+    let bad = StopPodSandboxRequest { pod_sandbox_id: "a/b".into() };
+    check_refused::<StopPodSandboxResponse>(
+        served.runtime("StopPodSandbox", bad).await,
+        Code::InvalidArgument,
+        &["a/b"],
+    );
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_at_create_and_nothing_stays_behind() {
+    let mut served = Served::start().await;
+    let mut bad = pod_config("web");
+    bad.metadata.as_mut().unwrap().name = "../../etc".into();
+    check_refused(served.run(bad).await, Code::InvalidArgument, &["metadata.name"]);
+    assert!(served.pods().await.is_empty());
+
+    let pod = served.run(pod_config("web")).await.unwrap();
+    let mut bad = container_config("c");
+    bad.image.as_mut().unwrap().image = "nothing:here".into();
+    check_refused(served.create(&pod, bad).await, Code::NotFound, &["nothing:here", "pull it first"]);
+    let mut bad = container_config("c");
+    bad.mounts[0].host_path = "relative".into();
+    check_refused(served.create(&pod, bad).await, Code::InvalidArgument, &["mounts[0].host_path"]);
+    let mut bad = container_config("c");
+    bad.mounts[0].image = Some(ImageSpec { image: IMAGE.into(), ..Default::default() });
+    let status = served.create(&pod, bad).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unknown);
+    assert!(status.message().starts_with("ImageVolumeMountFailed"), "{}", status.message());
+    check_refused(served.create(&"e".repeat(64), container_config("c")).await, Code::NotFound, &["eee"]);
+    assert!(served.containers().await.is_empty());
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_not_built_says_so_by_name() {
+    let mut served = Served::start().await;
+    let exec: Result<ExecResponse, _> = served.runtime("Exec", ExecRequest::default()).await;
+    check_refused(exec, Code::Unimplemented, &["Exec is not built yet"]);
+    let stats: Result<ListContainerStatsResponse, _> =
+        served.runtime("ListContainerStats", ListContainerStatsRequest::default()).await;
+    check_refused(stats, Code::Unimplemented, &["ListContainerStats is not built yet"]);
+    let stream: Result<StreamImagesResponse, _> =
+        served.call("ImageService", "StreamImages", StreamImagesRequest::default()).await;
+    check_refused(stream, Code::Unimplemented, &["StreamImages is not built yet"]);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn the_node_says_what_a_kubelet_needs_before_anything_else() {
+    let mut served = Served::start().await;
+    let version: VersionResponse = served.runtime("Version", VersionRequest::default()).await.unwrap();
+    assert_eq!((version.version.as_str(), version.runtime_api_version.as_str()), ("0.1.0", "v1"));
+    assert_eq!(version.runtime_name, "orlop");
+    let status: StatusResponse = served.runtime("Status", StatusRequest { verbose: true }).await.unwrap();
+    assert!(status.status.unwrap().conditions.iter().all(|condition| condition.status));
+    assert!(status.features.unwrap().supplemental_groups_policy);
+    let config: RuntimeConfigResponse = served.runtime("RuntimeConfig", RuntimeConfigRequest {}).await.unwrap();
+    assert_eq!(config.linux.unwrap().cgroup_driver, CgroupDriver::Cgroupfs as i32);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn an_image_has_one_id_on_every_side() {
+    let mut served = Served::start().await;
+    let spec = |image: &str| Some(ImageSpec { image: image.into(), ..Default::default() });
+    let id = image().id.to_string();
+    let pulled: PullImageResponse = served
+        .call("ImageService", "PullImage", PullImageRequest { image: spec(IMAGE), ..Default::default() })
+        .await
+        .unwrap();
+    assert_eq!(pulled.image_ref, id);
+    let mut answers = Vec::new();
+    for name in [id.as_str(), IMAGE, &image().digests[0]] {
+        let request = ImageStatusRequest { image: spec(name), verbose: true };
+        let answer: ImageStatusResponse = served.call("ImageService", "ImageStatus", request).await.unwrap();
+        assert!(answer.info["info"].contains("imageSpec"));
+        answers.push(answer.image.unwrap());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!((answers[0].id.as_str(), answers[0].uid), (id.as_str(), Some(Int64Value { value: 1003 })));
+    let absent = ImageStatusRequest { image: spec("absent"), verbose: true };
+    let answer: ImageStatusResponse = served.call("ImageService", "ImageStatus", absent).await.unwrap();
+    assert_eq!(answer, ImageStatusResponse::default());
+    let listed: ListImagesResponse =
+        served.call("ImageService", "ListImages", ListImagesRequest::default()).await.unwrap();
+    assert_eq!(listed.images, [answers.remove(0)]);
+    let usage: ImageFsInfoResponse = served.call("ImageService", "ImageFsInfo", ImageFsInfoRequest {}).await.unwrap();
+    assert_eq!(usage.image_filesystems[0].fs_id.as_ref().unwrap().mountpoint, "/");
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_caller_left_goes_on_and_the_same_request_joins_it() {
+    let mut served = Served::start().await;
+    for wait_ms in [1, 2, 5] {
+        let wait = std::time::Duration::from_millis(wait_ms);
+        let _ = tokio::time::timeout(wait, served.run(pod_config("web"))).await;
+    }
+    let pod = served.run(pod_config("web")).await.unwrap();
+    assert_eq!(served.pods().await.iter().map(|pod| pod.id.as_str()).collect::<Vec<_>>(), [pod.as_str()]);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_of_more_than_four_megabytes_is_read() {
+    let mut served = Served::start().await;
+    let mut config = pod_config("web");
+    config.annotations.insert("big".into(), "x".repeat(9 << 20));
+    served.run(config).await.unwrap();
+    assert_eq!(served.pods().await[0].annotations["big"].len(), 9 << 20);
+    served.finish().await;
+}

@@ -1,0 +1,351 @@
+//! Settings: flags over a TOML file over defaults. The only place that reads either.
+//!
+//! Two daemons on one host need nothing but another `root`: every name on the host is derived from it.
+
+use clap::{Parser, ValueEnum};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+/// Where the state is, unless told otherwise.
+const ROOT_DEFAULT: &str = "/var/lib/orlop";
+/// Where the run state is, for the default root.
+const RUN_DEFAULT: &str = "/run/orlop";
+/// Where registries' settings are; the place and format other runtimes use.
+const CERTS_DIR_DEFAULT: &str = "/etc/orlop/certs.d";
+
+/// What the command line may say. Each flag has a key of the same name in the file.
+#[derive(Debug, Default, Parser)]
+#[command(name = "orlopd", version, about = "Kubernetes node runtime", long_about = None)]
+pub struct Flags {
+    /// TOML file with the same settings; flags win
+    #[arg(long, value_name = "FILE", env = "ORLOPD_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of images, writable layers and lasting records [default: /var/lib/orlop]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Folder of sockets and state that ends with the boot [default: /run/orlop, or <root>/run for another root]
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Socket of the CRI server [default: <run>/orlopd.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Bridge of the pod network [default: orlop0, or orlop<hash of root>]
+    #[arg(long, value_name = "NAME")]
+    bridge: Option<String>,
+    /// Addresses of the pod network [default: 10.88.0.0/16, or another /16 by the hash of root]
+    #[arg(long, value_name = "CIDR")]
+    subnet: Option<Subnet>,
+    /// nf_tables table of the pod network [default: orlop, or orlop_<hash of root>]
+    #[arg(long, value_name = "NAME")]
+    nft_table: Option<String>,
+    /// Cgroup that holds everything of this daemon, below the root of every hierarchy [default: /orlop, or /orlop-<hash of root>]
+    #[arg(long, value_name = "PATH")]
+    cgroup_root: Option<String>,
+    /// Folder of reserved addresses, in the format of the host-local plugin [default: <root>/ipam]
+    #[arg(long, value_name = "DIR")]
+    ipam_dir: Option<PathBuf>,
+    /// The orlop-shim program [default: beside orlopd]
+    #[arg(long, value_name = "FILE")]
+    shim: Option<PathBuf>,
+    /// Folder of <registry host>/hosts.toml files [default: /etc/orlop/certs.d]
+    #[arg(long, value_name = "DIR")]
+    certs_dir: Option<PathBuf>,
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// What the file may say. Unknown keys are refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    root: Option<PathBuf>,
+    run: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    bridge: Option<String>,
+    subnet: Option<Subnet>,
+    nft_table: Option<String>,
+    cgroup_root: Option<String>,
+    ipam_dir: Option<PathBuf>,
+    shim: Option<PathBuf>,
+    certs_dir: Option<PathBuf>,
+    log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// An IPv4 network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Subnet {
+    /// Its first address.
+    pub network: Ipv4Addr,
+    /// Length of the prefix, bits.
+    pub prefix: u8,
+}
+
+/// All settings, complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Folder of images, writable layers and lasting records.
+    pub root: PathBuf,
+    /// Folder of sockets and state that ends with the boot.
+    pub run: PathBuf,
+    /// Socket of the CRI server.
+    pub socket: PathBuf,
+    /// Bridge of the pod network.
+    pub bridge: String,
+    /// Addresses of the pod network.
+    pub subnet: Subnet,
+    /// nf_tables table of the pod network.
+    pub nft_table: String,
+    /// Cgroup that holds everything of this daemon.
+    pub cgroup_root: String,
+    /// Folder of reserved addresses.
+    pub ipam_dir: PathBuf,
+    /// The orlop-shim program.
+    pub shim: PathBuf,
+    /// Folder of registries' settings.
+    pub certs_dir: PathBuf,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// Why settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Wrong {
+    /// The file can't be read.
+    #[error("read the settings in {}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What was wrong.
+        source: std::io::Error,
+    },
+    /// The file says something we don't know.
+    #[error("understand the settings in {}: {source}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What was wrong, with line and column.
+        source: toml::de::Error,
+    },
+    /// A setting has a value it can't have.
+    #[error("{setting} is {value:?}: {why}")]
+    Value {
+        /// Which.
+        setting: &'static str,
+        /// What it was given.
+        value: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Our own path is not known, and the shim's was not given.
+    #[error("find orlop-shim beside orlopd: {0}; give it with --shim")]
+    Shim(std::io::Error),
+}
+
+/// Reads the file the flags name, and puts everything together.
+pub fn load(flags: &Flags) -> Result<Config, Wrong> {
+    let file = match &flags.config {
+        None => File::default(),
+        Some(path) => {
+            let unreadable = |source| Wrong::Unreadable { path: path.clone(), source };
+            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            toml::from_str(&text).map_err(|source| Wrong::Malformed { path: path.clone(), source })?
+        }
+    };
+    let shim = match flags.shim.clone().or_else(|| file.shim.clone()) {
+        Some(shim) => shim,
+        None => std::env::current_exe().map_err(Wrong::Shim)?.with_file_name("orlop-shim"),
+    };
+    complete(flags, file, shim)
+}
+
+// === impl load ===
+
+fn complete(flags: &Flags, file: File, shim: PathBuf) -> Result<Config, Wrong> {
+    let root = flags.root.clone().or(file.root).unwrap_or_else(|| ROOT_DEFAULT.into());
+    let names = Names::of(&root);
+    let run = flags.run.clone().or(file.run).unwrap_or_else(|| names.run.clone());
+    let config = Config {
+        socket: flags.socket.clone().or(file.socket).unwrap_or_else(|| run.join("orlopd.sock")),
+        bridge: flags.bridge.clone().or(file.bridge).unwrap_or(names.bridge),
+        subnet: flags.subnet.or(file.subnet).unwrap_or(names.subnet),
+        nft_table: flags.nft_table.clone().or(file.nft_table).unwrap_or(names.nft_table),
+        cgroup_root: flags.cgroup_root.clone().or(file.cgroup_root).unwrap_or(names.cgroup_root),
+        ipam_dir: flags.ipam_dir.clone().or(file.ipam_dir).unwrap_or_else(|| root.join("ipam")),
+        shim,
+        certs_dir: flags.certs_dir.clone().or(file.certs_dir).unwrap_or_else(|| CERTS_DIR_DEFAULT.into()),
+        log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+        root,
+        run,
+    };
+    check(&config)?;
+    Ok(config)
+}
+
+/// Names on the host that no two daemons may share, derived from the root folder.
+struct Names {
+    run: PathBuf,
+    bridge: String,
+    subnet: Subnet,
+    nft_table: String,
+    cgroup_root: String,
+}
+
+impl Names {
+    fn of(root: &Path) -> Self {
+        if root == Path::new(ROOT_DEFAULT) {
+            return Self {
+                run: RUN_DEFAULT.into(),
+                bridge: "orlop0".to_owned(),
+                subnet: Subnet { network: Ipv4Addr::new(10, 88, 0, 0), prefix: 16 },
+                nft_table: "orlop".to_owned(),
+                cgroup_root: "/orlop".to_owned(),
+            };
+        }
+        let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
+        let tag = hex::encode(&hash[..4]);
+        // 10.89 to 10.216: clear of the default root's, of Docker's and of the usual service networks.
+        let second = 89 + hash[4] % 128;
+        Self {
+            run: root.join("run"),
+            bridge: format!("orlop{tag}"),
+            subnet: Subnet { network: Ipv4Addr::new(10, second, 0, 0), prefix: 16 },
+            nft_table: format!("orlop_{tag}"),
+            cgroup_root: format!("/orlop-{tag}"),
+        }
+    }
+}
+
+/// Longest name of a network link; linux/if.h IFNAMSIZ less the end mark.
+const LINK_NAME_BYTES_MAX: usize = 15;
+/// Longest path of a unix socket; unix(7), less the end mark.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// What the run folder adds to a shim's socket path: `/sandboxes/<64 digits>/shim.sock`.
+const SHIM_SOCKET_TAIL_BYTES: usize = 86;
+
+fn check(config: &Config) -> Result<(), Wrong> {
+    let folders = [("root", &config.root), ("run", &config.run), ("socket", &config.socket), ("ipam_dir", &config.ipam_dir)];
+    for (setting, path) in folders {
+        refuse(setting, path.display(), "it must be an absolute path", !path.is_absolute())?;
+    }
+    let run_bytes = config.run.as_os_str().len();
+    let long = run_bytes + SHIM_SOCKET_TAIL_BYTES > SOCKET_PATH_BYTES_MAX;
+    if long {
+        tracing::debug!(run_bytes, "shim sockets are reached by way of their folder");
+    }
+    let socket_long = config.socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX;
+    refuse("socket", config.socket.display(), "a unix socket's path has at most 107 bytes", socket_long)?;
+    let bridge_bad = config.bridge.is_empty()
+        || config.bridge.len() > LINK_NAME_BYTES_MAX
+        || config.bridge.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+    refuse("bridge", &config.bridge, "a link's name has 1 to 15 bytes, without '/', ':' or spaces", bridge_bad)?;
+    let cgroup_bad = !config.cgroup_root.starts_with('/')
+        || config.cgroup_root.len() < 2
+        || config.cgroup_root.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == "..");
+    refuse("cgroup_root", &config.cgroup_root, "it must be an absolute path below '/', without '.' and '..'", cgroup_bad)?;
+    let table_bad = config.nft_table.is_empty()
+        || !config.nft_table.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        || config.nft_table.starts_with(|c: char| c.is_ascii_digit());
+    refuse("nft_table", &config.nft_table, "a table's name has letters, digits and '_'", table_bad)
+}
+
+fn refuse(setting: &'static str, value: impl ToString, why: &'static str, bad: bool) -> Result<(), Wrong> {
+    if bad { Err(Wrong::Value { setting, value: value.to_string(), why }) } else { Ok(()) }
+}
+
+impl std::str::FromStr for Subnet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is not an IPv4 network such as 10.88.0.0/16");
+        let (address, prefix) = text.split_once('/').ok_or_else(bad)?;
+        let network: Ipv4Addr = address.parse().map_err(|_| bad())?;
+        let prefix: u8 = prefix.parse().map_err(|_| bad())?;
+        // A bridge needs a gateway and at least one pod.
+        if !(8..=29).contains(&prefix) {
+            return Err(format!("{text:?}: the prefix of a pod network has 8 to 29 bits"));
+        }
+        let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+        if u32::from(network) & host_bits != 0 {
+            return Err(format!("{text:?} has bits set behind its prefix"));
+        }
+        Ok(Self { network, prefix })
+    }
+}
+
+impl TryFrom<String> for Subnet {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(flags: Flags, file: &str) -> Result<Config, String> {
+        let file = toml::from_str(file).map_err(|wrong| wrong.to_string())?;
+        complete(&flags, file, "/shim".into()).map_err(|wrong| wrong.to_string())
+    }
+
+    #[test]
+    fn another_root_shares_no_name_with_the_default_one() {
+        let one = with(Flags::default(), "").unwrap();
+        let two = with(Flags { root: Some("/srv/two".into()), ..Flags::default() }, "").unwrap();
+        assert_ne!(one.bridge, two.bridge);
+        assert_ne!(one.subnet, two.subnet);
+        assert_ne!(one.nft_table, two.nft_table);
+        assert_ne!(one.cgroup_root, two.cgroup_root);
+        assert_ne!(one.ipam_dir, two.ipam_dir);
+        assert_ne!(one.run, two.run);
+        assert_eq!(two.socket, Path::new("/srv/two/run/orlopd.sock"));
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let flags = Flags { bridge: Some("br-flag".into()), ..Flags::default() };
+        let config = with(flags, "bridge = 'br-file'\nsubnet = '10.9.0.0/24'").unwrap();
+        assert_eq!(config.bridge, "br-flag");
+        assert_eq!(config.subnet.to_string(), "10.9.0.0/24");
+        assert_eq!(config.nft_table, "orlop");
+    }
+
+    #[test]
+    fn what_can_not_be_is_refused_by_name() {
+        for (file, expected) in [
+            ("bridg = 'x'", "bridg"),
+            ("bridge = 'much-too-long-a-name'", "bridge"),
+            ("subnet = '10.0.0.1/16'", "behind its prefix"),
+            ("subnet = '10.0.0.0/31'", "8 to 29"),
+            ("subnet = 'ten'", "10.88.0.0/16"),
+            ("root = 'relative'", "root"),
+            ("cgroup_root = '/a/../b'", "cgroup_root"),
+            ("cgroup_root = '/'", "cgroup_root"),
+            ("nft_table = 'a b'", "nft_table"),
+            ("log_format = 'xml'", "xml"),
+        ] {
+            let wrong = with(Flags::default(), file).unwrap_err();
+            assert!(wrong.contains(expected), "{file}: {wrong}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Wires the parts together and serves until told to end.
+
+use crate::claim::Claim;
+use crate::clock::MachineClock;
+use crate::config::{Config, LogFormat};
+use orlop_images::Store as Images;
+use orlop_model::Failure;
+use orlop_model::ports::Ports;
+use orlop_network::DefaultNetwork;
+use orlop_runtime_client::Client as Runtime;
+use orlop_store::Store as Records;
+use orlop_usecases::Engine;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+/// How long requests under way may go on after the daemon was told to end. What is not done then is taken up at the next start.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// Who may use the socket: root and its group.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Name of the pod network, as attachments and the folder of its addresses show it.
+const NETWORK_NAME: &str = "orlop";
+/// The kernel that brought mount_setattr(2), and with it recursive read-only mounts.
+const RECURSIVE_READ_ONLY_SINCE: (u32, u32) = (5, 12);
+
+/// Why the daemon ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another daemon has something of ours.
+    #[error(transparent)]
+    Claim(#[from] crate::claim::Refused),
+    /// A file, folder or socket can't be used.
+    #[error("{tried} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        tried: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What was wrong.
+        source: io::Error,
+    },
+    /// A part could not start.
+    #[error("start the {part}: {source}")]
+    Part {
+        /// Which.
+        part: &'static str,
+        /// What was wrong.
+        source: Failure,
+    },
+    /// The server ended by itself.
+    #[error("serve the CRI: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// Says where log lines go and how they look.
+pub fn log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("ORLOPD_LOG")
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .from_env_lossy();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(false).init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(config: &Config) -> Result<(), Error> {
+    let began = Instant::now();
+    for dir in [&config.root, &config.run] {
+        make_dir(dir)?;
+    }
+    let claim = Claim::take(config)?;
+    let parts = Parts::open(config)?;
+    let (engine, recovered) = Engine::start(parts.ports()).await.map_err(part("engine"))?;
+    let listener = listen(&config.socket)?;
+    let facade = engine.facade(orlop_cri::namespace(), orlop_cri::policy());
+    let settings = orlop_cri::Config { recursive_read_only: recursive_read_only() };
+    info!(
+        socket = %config.socket.display(), root = %config.root.display(), sandboxes = recovered.sandboxes,
+        containers = recovered.containers, actions = recovered.actions, ms = began.elapsed().as_millis(),
+        version = env!("CARGO_PKG_VERSION"), "serving"
+    );
+    let (told, end) = tokio::sync::watch::channel(false);
+    let mut server = std::pin::pin!(orlop_cri::serve(listener, facade, settings, wait_for(end)));
+    tokio::select! {
+        ended = &mut server => return ended.map_err(Error::Serve),
+        () = asked_to_end() => info!("told to end"),
+    }
+    // Nobody to tell means that the server has ended already.
+    drop(told.send(true));
+    if tokio::time::timeout(DRAIN_WITHIN, server).await.is_err() {
+        warn!(after_ms = DRAIN_WITHIN.as_millis(), "requests are still under way; the next start takes them up");
+    }
+    drop(fs::remove_file(&config.socket));
+    if engine.idle() {
+        parts.end().await;
+    } else {
+        info!("sandboxes are left running for the next start");
+    }
+    drop(claim);
+    Ok(())
+}
+
+/// The adapters, one for each port.
+struct Parts {
+    runtime: Arc<Runtime>,
+    images: Arc<Images>,
+    network: Arc<DefaultNetwork>,
+    records: Arc<Records>,
+}
+
+impl Parts {
+    fn open(config: &Config) -> Result<Self, Error> {
+        let boot_id_path = Path::new("/proc/sys/kernel/random/boot_id");
+        let boot_id = fs::read_to_string(boot_id_path).map_err(file("read", boot_id_path))?;
+        let records = orlop_store::Config {
+            boot_dir: config.run.join("records"),
+            node_dir: config.root.join("records"),
+            boot_id: boot_id.trim().to_owned(),
+        };
+        let network = orlop_network::Config {
+            name: NETWORK_NAME.to_owned(),
+            bridge: config.bridge.clone(),
+            subnet: (config.subnet.network, config.subnet.prefix),
+            nft_table: config.nft_table.clone(),
+            ipam_dir: config.ipam_dir.clone(),
+            mtu: None,
+        };
+        let images = orlop_images::Config::new(config.root.join("images"), config.certs_dir.clone());
+        let runtime = orlop_runtime_client::Config::new(&config.run, &config.shim, &config.cgroup_root);
+        Ok(Self {
+            runtime: Arc::new(Runtime::new(runtime).map_err(part("runtime"))?),
+            images: Arc::new(Images::open(images).map_err(part("image service"))?),
+            network: Arc::new(DefaultNetwork::new(network).map_err(part("network"))?),
+            records: Arc::new(Records::open(&records).map_err(part("records"))?),
+        })
+    }
+
+    fn ports(&self) -> Ports {
+        Ports {
+            runtime: self.runtime.clone(),
+            images: self.images.clone(),
+            network: self.network.clone(),
+            records: self.records.clone(),
+            clock: Arc::new(MachineClock),
+        }
+    }
+
+    /// Takes away what this daemon made on the host. Goes on after a failure, and reports all.
+    async fn end(&self) {
+        if let Err(failure) = self.runtime.end().await {
+            warn!(error = %failure, "the runtime left something behind");
+        }
+        if let Err(failure) = self.network.end().await {
+            warn!(error = %failure, "the network left something behind");
+        }
+    }
+}
+
+/// Says whether this kernel can make a mount read-only with all mounts below it.
+fn recursive_read_only() -> orlop_cri::RecursiveReadOnly {
+    let release = rustix::system::uname();
+    let mut parts = release.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    let mut number = || parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+    if (number(), number()) >= RECURSIVE_READ_ONLY_SINCE {
+        orlop_cri::RecursiveReadOnly::Possible
+    } else {
+        orlop_cri::RecursiveReadOnly::Impossible
+    }
+}
+
+async fn asked_to_end() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        warn!("signals can't be heard; only SIGKILL ends this daemon");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+async fn wait_for(mut end: tokio::sync::watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    drop(end.wait_for(|told| *told).await);
+}
+
+/// Binds the socket. The claim is held, so that a file there is what a dead daemon left.
+fn listen(path: &Path) -> Result<UnixListener, Error> {
+    if let Some(dir) = path.parent() {
+        make_dir(dir)?;
+    }
+    match fs::remove_file(path) {
+        Err(wrong) if wrong.kind() != io::ErrorKind::NotFound => return Err(file("remove", path)(wrong)),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(file("listen on", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(file("set the mode of", path))?;
+    Ok(listener)
+}
+
+fn make_dir(dir: &Path) -> Result<(), Error> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file("make folder", dir))
+}
+
+fn file(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { tried, path, source }
+}
+
+fn part<E: Into<Failure>>(part: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Part { part, source: error.into() }
+}
