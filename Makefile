@@ -1,0 +1,39 @@
+# The few commands of the house. Each does all set-up; each may be run again straight after.
+
+target := x86_64-unknown-linux-gnu
+release := target/$(target)/release
+# Tools installed by packages lie there, and some shells of root don't look.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test conformance-short conformance lint setup clean
+
+# A pod's life, step by step over the CRI. IMAGE=reference pulls that one; otherwise an image is assembled on the spot.
+demo: setup
+	@cargo build --quiet --release -p orlopd -p orlop-shim -p orlop-testkit --bins
+	@$(release)/orlop-demo $(IMAGE)
+
+# The house ring: format, lints, laws, every test. Closes with one line of figures.
+test: setup
+	@cargo xtask test
+
+# Suites by others, the short form: what CI runs after the house ring.
+conformance-short: setup
+	@cargo xtask conformance crictl
+	@cargo xtask conformance critest -- --short
+
+# All of them.
+conformance: setup
+	@cargo xtask conformance crictl
+	@cargo xtask conformance critest
+
+lint: setup
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@cargo xtask house
+
+setup:
+	@scripts/setup
+
+clean:
+	cargo clean

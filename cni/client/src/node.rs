@@ -1,0 +1,205 @@
+//! The network as seen from its thread: what attach, detach and the rest do, step by step.
+
+use crate::config::Parts;
+use crate::error::Error;
+use crate::worker::Stage;
+use orlop_cni_plugins::bridge::{self, Bridge, Made, Port};
+use orlop_cni_plugins::host_local::Pool;
+use orlop_cni_plugins::masquerade::{self, Masquerade, Seen};
+use orlop_cni_plugins::{Error as Plugin, loopback};
+use orlop_model::SandboxId;
+use orlop_model::ports::NetworkNamespace;
+use orlop_model::sandbox_state::Attachment;
+use orlop_netlink::nft::NftSocket;
+use orlop_netlink::{Cidr, LinkName, RouteSocket};
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
+use tracing::{info, warn};
+
+/// The interface that a pod's addresses are on.
+const INTERFACE: &str = "eth0";
+
+/// All that the thread owns.
+pub(crate) struct Node {
+    route: RouteSocket,
+    nft: NftSocket,
+    name: String,
+    bridge: Bridge,
+    masquerade: Masquerade,
+    pool: Pool,
+    interface: LinkName,
+    /// What aliases of our pods' links begin with.
+    owner_begins: String,
+    /// The bridge, once it was made or found.
+    made: Option<Made>,
+    /// When the masquerade was last seen whole.
+    seen: Option<Seen>,
+    stage: Stage,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts, stage: Stage) -> Result<Self, Error> {
+        Ok(Self {
+            route: RouteSocket::open().map_err(Error::OwnSocket)?,
+            nft: NftSocket::open().map_err(Error::OwnSocket)?,
+            owner_begins: format!("orlop pod on {}: ", parts.bridge.name),
+            name: parts.name,
+            bridge: parts.bridge,
+            masquerade: parts.masquerade,
+            pool: parts.pool,
+            interface: LinkName::parse(INTERFACE)?,
+            made: None,
+            seen: None,
+            stage,
+        })
+    }
+
+    /// Attaches a pod. On failure nothing is left of the attempt but what could not be undone.
+    pub(crate) fn attach(&mut self, id: &SandboxId, inside: NetworkNamespace) -> Result<Attachment, Error> {
+        let mut pod = RouteSocket::over(inside.route_socket).map_err(Error::PodSocket)?;
+        self.stage.set("bring up the pod's loopback");
+        loopback::up(&mut pod)?;
+        self.ensure()?;
+        self.stage.set("reserve an address");
+        let addresses = self.pool.reserve(id.as_str(), INTERFACE)?;
+        match self.plug(id, inside.namespace.as_fd(), &mut pod, &addresses) {
+            Ok(()) => Ok(Attachment {
+                network: self.name.clone(),
+                interface: INTERFACE.to_owned(),
+                addresses: addresses.iter().map(|own| own.address()).collect(),
+            }),
+            Err(error) => Err(self.undo(id, error)),
+        }
+    }
+
+    /// Detaches a pod: whoever held its link, nothing passes over it any more, and its address is free.
+    pub(crate) fn detach(&mut self, id: &SandboxId) -> Result<(), Error> {
+        self.stage.set("unplug the pod's link");
+        let (name, owner) = (self.port_name(id), self.owner(id));
+        bridge::unplug(&mut self.route, &name, &owner)?;
+        self.stage.set("give the address back");
+        self.pool.release(id.as_str(), INTERFACE)?;
+        Ok(())
+    }
+
+    /// Lists who holds an address.
+    pub(crate) fn holders(&mut self) -> Result<Vec<SandboxId>, Error> {
+        self.stage.set("list the addresses held");
+        let ids: BTreeSet<&str> = self.pool.held()?.values().map(|holder| holder.id.as_str()).collect();
+        let parsed = ids.into_iter().filter_map(|id| {
+            let parsed = SandboxId::parse(id);
+            if let Err(error) = &parsed {
+                warn!(network = self.name, holder = id, %error, "an address is held under an id that is none of ours");
+            }
+            parsed.ok()
+        });
+        Ok(parsed.collect())
+    }
+
+    /// Says whether a pod could be attached now. Once the bridge is there, also from before a restart, repairs what others
+    /// deleted.
+    pub(crate) fn ready(&mut self) -> Result<(), Error> {
+        self.stage.set("look at the bridge");
+        if self.made.is_some() || bridge::find(&mut self.route, &self.bridge)?.is_some() {
+            return self.ensure();
+        }
+        self.stage.set("look at nf_tables");
+        self.nft.generation().map_err(|source| {
+            let tried = "ask nf_tables (CONFIG_NF_TABLES) for its state".to_owned();
+            Error::Plugin(Plugin::Netlink { tried, source })
+        })?;
+        Ok(())
+    }
+
+    /// Removes bridge, table and folder unless an address is held. Returns how many are.
+    pub(crate) fn end(&mut self) -> Result<usize, Error> {
+        self.stage.set("list the addresses held");
+        let held = self.pool.held()?.len();
+        if held > 0 {
+            return Ok(held);
+        }
+        self.stage.set("delete links of pods that are gone");
+        self.sweep()?;
+        self.stage.set("delete the bridge");
+        bridge::remove(&mut self.route, &self.bridge)?;
+        self.stage.set("delete the nft table");
+        masquerade::remove(&mut self.nft, &self.masquerade)?;
+        self.stage.set("delete the address folder");
+        self.pool.remove()?;
+        self.made = None;
+        self.seen = None;
+        Ok(0)
+    }
+
+    /// Makes bridge and masquerade unless they are there.
+    fn ensure(&mut self) -> Result<(), Error> {
+        self.stage.set("look at the bridge");
+        if let Some(made) = &self.made
+            && !bridge::is_there(&mut self.route, made)?
+        {
+            warn!(network = self.name, bridge = %self.bridge.name, "the bridge was deleted or taken down; making it again");
+            self.made = None;
+        }
+        if self.made.is_none() {
+            self.stage.set("make the bridge");
+            self.made = Some(bridge::ensure(&mut self.route, &self.bridge)?);
+            info!(network = self.name, bridge = %self.bridge.name, "the bridge is up");
+            self.stage.set("delete links of pods that are gone");
+            self.sweep()?;
+        }
+        self.stage.set("set up masquerade");
+        self.seen = Some(masquerade::ensure(&mut self.nft, &self.masquerade, self.seen)?);
+        Ok(())
+    }
+
+    fn plug(
+        &mut self,
+        id: &SandboxId,
+        namespace: BorrowedFd<'_>,
+        pod: &mut RouteSocket,
+        addresses: &[Cidr],
+    ) -> Result<(), Error> {
+        self.stage.set("make the pod's link");
+        let made = self.made.clone().expect("ensure() was called before");
+        let (name, owner) = (self.port_name(id), self.owner(id));
+        let port =
+            Port { name: &name, owner: &owner, interface: &self.interface, addresses, gateways: &self.bridge.gateways };
+        bridge::plug(&mut self.route, pod, namespace, &made, &port)?;
+        Ok(())
+    }
+
+    /// Takes a failed attach back: the link first, and only then the address.
+    fn undo(&mut self, id: &SandboxId, why: Error) -> Error {
+        self.stage.set("undo a failed attach");
+        let (name, owner) = (self.port_name(id), self.owner(id));
+        let deleted = bridge::delete(&mut self.route, &name, &owner);
+        match deleted.and_then(|()| self.pool.release(id.as_str(), INTERFACE)) {
+            Ok(()) => why,
+            Err(source) => {
+                let attach = orlop_model::Failure::because(why.kind(), &why).message;
+                Error::NotUndone { attach, source: Box::new(source.into()) }
+            }
+        }
+    }
+
+    /// Deletes links of pods that hold no address: they were unplugged, but their namespace lives on.
+    fn sweep(&mut self) -> Result<(), Error> {
+        let held: BTreeSet<String> = self.pool.held()?.values().map(|holder| holder.id.clone()).collect();
+        for link in bridge::owned(&mut self.route, &self.owner_begins)? {
+            let owner = link.alias.as_deref().unwrap_or_default();
+            let pod = owner.strip_prefix(&self.owner_begins).unwrap_or_default();
+            if !held.contains(pod) {
+                bridge::delete(&mut self.route, &LinkName::parse(&link.name)?, owner)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn port_name(&self, id: &SandboxId) -> LinkName {
+        bridge::port_name(&self.bridge.name, id.as_str())
+    }
+
+    fn owner(&self, id: &SandboxId) -> String {
+        format!("{}{id}", self.owner_begins)
+    }
+}

@@ -1,0 +1,8 @@
+//! The built-in network against the kernel, in network namespaces of the tests' own.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod ground;
+mod life;
+mod measure;
+mod recovery;
+mod traffic;
