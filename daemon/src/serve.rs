@@ -95,8 +95,7 @@ pub async fn serve(config: &Config) -> Result<(), Error> {
         ended = &mut server => return ended.map_err(Error::Serve),
         () = asked_to_end() => info!("told to end"),
     }
-    // Nobody to tell means that the server has ended already.
-    drop(told.send(true));
+    told.send_replace(true);
     if tokio::time::timeout(DRAIN_WITHIN, server).await.is_err() {
         warn!(after_ms = DRAIN_WITHIN.as_millis(), "requests are still under way; the next start takes them up");
     }
@@ -135,7 +134,10 @@ impl Parts {
             ipam_dir: config.ipam_dir.clone(),
             mtu: None,
         };
-        let images = orlop_images::Config::new(config.root.join("images"), config.certs_dir.clone());
+        let images = orlop_images::Config {
+            certs_dir: Some(config.certs_dir.clone()),
+            ..orlop_images::Config::new(config.root.join("images"))
+        };
         let runtime = orlop_runtime_client::Config::new(&config.run, &config.shim, &config.cgroup_root);
         Ok(Self {
             runtime: Arc::new(Runtime::new(runtime).map_err(part("runtime"))?),
@@ -162,6 +164,9 @@ impl Parts {
         }
         if let Err(failure) = self.network.end().await {
             warn!(error = %failure, "the network left something behind");
+        }
+        if let Err(failure) = self.records.end().await {
+            warn!(error = %failure, "the records left something behind");
         }
     }
 }

@@ -28,6 +28,20 @@ impl BootFolder {
         Ok(Self { dir: dir.to_owned(), boot_id: boot_id.to_owned(), generation: AtomicU64::new(0) })
     }
 
+    /// Removes every folder that is empty; what was set aside stays where a person finds it.
+    pub(crate) fn end(&self, kinds: &[&str]) -> Result<(), Error> {
+        let below = kinds.iter().chain(&["set-aside"]).map(|kind| self.dir.join(kind));
+        for dir in below.chain([self.dir.clone()]) {
+            match fs::remove_dir(&dir) {
+                Err(wrong) if !matches!(wrong.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                    return Err(Error::file("remove folder", &dir)(wrong));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn put(&self, kind: &str, id: &str, body: &[u8]) -> Result<(), Error> {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed);
         let bytes = Envelope::seal(generation, &self.boot_id, body);

@@ -120,6 +120,11 @@ impl Store {
         Ok(Self { inner: Arc::new(Inner { boot, node }), writes: Arc::new(Semaphore::new(WRITES_MAX)) })
     }
 
+    /// Removes the folders of the boot class where they are empty: after an orderly end with nothing left running.
+    pub async fn end(&self) -> Result<()> {
+        self.blocking(|inner| inner.boot.end(&kind::ALL)).await
+    }
+
     /// Runs file work on a thread that may wait.
     async fn blocking<T: Send + 'static>(
         &self,
