@@ -1,0 +1,112 @@
+//! Ginkgo's JSON report, as far as it matters here.
+
+use serde::Deserialize;
+
+/// How a spec ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As it should.
+    Passed,
+    /// Otherwise: failed, panicked, timed out, interrupted.
+    Failed,
+    /// Not run.
+    Skipped,
+}
+
+/// One spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Its full name.
+    pub name: String,
+    /// How it ended.
+    pub state: State,
+    /// Why it failed, in one line.
+    pub cause: String,
+}
+
+/// All specs of a run.
+#[derive(Debug)]
+pub struct Report {
+    specs: Vec<Spec>,
+}
+
+impl Report {
+    /// Reads a report.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        let suites: Vec<Suite> = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        let entries = suites.into_iter().flat_map(|suite| suite.spec_reports.unwrap_or_default());
+        // A failed set-up of the whole suite is an entry too, and must not be lost.
+        let counted = entries.filter(|entry| entry.leaf_node_type == "It" || entry.is_failed());
+        Ok(Self { specs: counted.map(Spec::from).collect() })
+    }
+
+    /// Returns the specs that ended so.
+    pub fn with(&self, state: State) -> impl Iterator<Item = &Spec> {
+        self.specs.iter().filter(move |spec| spec.state == state)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Suite {
+    spec_reports: Option<Vec<Entry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    container_hierarchy_texts: Option<Vec<String>>,
+    leaf_node_text: String,
+    leaf_node_type: String,
+    state: String,
+    failure: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failure {
+    #[serde(default)]
+    message: String,
+}
+
+impl Entry {
+    fn is_failed(&self) -> bool {
+        !matches!(self.state.as_str(), "passed" | "skipped" | "pending")
+    }
+}
+
+impl From<Entry> for Spec {
+    fn from(entry: Entry) -> Self {
+        let state = match entry.state.as_str() {
+            "passed" => State::Passed,
+            "skipped" | "pending" => State::Skipped,
+            _ => State::Failed,
+        };
+        let mut words = entry.container_hierarchy_texts.unwrap_or_default();
+        words.push(if entry.leaf_node_text.is_empty() { entry.leaf_node_type } else { entry.leaf_node_text });
+        let cause = entry.failure.map(|failure| failure.message).unwrap_or_default();
+        let cause: Vec<&str> = cause.split_whitespace().collect();
+        Self { name: words.join(" "), state, cause: cause.join(" ").chars().take(400).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn report_is_read_and_failed_setup_counts() {
+        let json = br#"[{"SpecReports": [
+            {"ContainerHierarchyTexts": ["[k8s.io] A", "b"], "LeafNodeType": "It", "LeafNodeText": "works", "State": "passed"},
+            {"ContainerHierarchyTexts": null, "LeafNodeType": "BeforeSuite", "LeafNodeText": "", "State": "failed",
+             "Failure": {"Message": "no\n  socket"}},
+            {"ContainerHierarchyTexts": [], "LeafNodeType": "ReportAfterSuite", "LeafNodeText": "", "State": "passed"},
+            {"ContainerHierarchyTexts": [], "LeafNodeType": "It", "LeafNodeText": "later", "State": "skipped"}]}]"#;
+        let report = Report::parse(json).unwrap();
+        assert_eq!(report.with(State::Passed).next().unwrap().name, "[k8s.io] A b works");
+        let failed = report.with(State::Failed).next().unwrap();
+        assert_eq!((failed.name.as_str(), failed.cause.as_str()), ("BeforeSuite", "no socket"));
+        assert_eq!(report.with(State::Skipped).count(), 1);
+        assert!(Report::parse(b"").is_err());
+    }
+}

@@ -1,0 +1,40 @@
+//! Registry client, content, layers, garbage: the Images port.
+//!
+//! Start at [`Store`]: pulls, finds and removes images, and assembles root file systems from their layers. It starts no
+//! process and mounts nothing on a path of the node. Everything a registry says and every byte of a layer is untrusted:
+//! bounds and digests are checked while bytes stream, paths of a layer are resolved beneath that layer's root only.
+//!
+//! Invariants: an image record exists only after every byte it names was flushed; a layer is moved away only when no
+//! record, no writable layer and no pull under way names it.
+
+mod apply;
+mod challenge;
+mod clients;
+mod commit;
+mod containers;
+mod disk;
+mod error;
+mod flights;
+mod flush;
+mod hosts;
+mod image_config;
+mod index;
+mod layer;
+mod ledger;
+mod manifest;
+mod merge;
+mod overlay;
+mod pull;
+mod record;
+mod reference;
+mod remote;
+mod remove_tree;
+mod session;
+mod store;
+mod sweep;
+mod tar;
+mod trash;
+
+pub use error::Error;
+pub use reference::{BadReference, Reference, Version};
+pub use store::{Config, Store};

@@ -1,0 +1,156 @@
+//! Pulls an image: manifest, config and layers, then the record that makes them an image.
+
+use crate::commit::{Lease, Pulled};
+use crate::error::Error;
+use crate::hosts;
+use crate::image_config::ParsedConfig;
+use crate::layer;
+use crate::manifest::{self, Blob, CONFIG_BYTES_MAX, Manifest, Parsed, Platform};
+use crate::reference::{Reference, Version};
+use crate::remote::{Document, Remote};
+use crate::session::Session;
+use crate::store::Shared;
+use futures_util::future::try_join_all;
+use orlop_model::image::Credentials;
+use orlop_model::{Digest, ErrorKind, Failure, ImageId};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest pull: the largest images over the slowest lines that anyone waits for.
+const PULL_TIME_MAX: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Indexes within indexes that are followed; the image spec allows nesting, two levels are known to be used.
+const INDEX_DEPTH_MAX: usize = 4;
+
+/// What makes two pulls the same: the reference, and who asks. A secret is only known here by its hash.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PullKey {
+    reference: Reference,
+    credentials: [u8; 32],
+}
+
+// === impl PullKey ===
+
+impl PullKey {
+    pub(crate) fn new(reference: &Reference, credentials: &Credentials) -> Self {
+        let mut hash = Sha256::new();
+        match credentials {
+            Credentials::Anonymous => hash.update([0]),
+            Credentials::Basic { username, password } => {
+                hash.update([1]);
+                hash.update(username.len().to_le_bytes());
+                hash.update(username);
+                hash.update(password);
+            }
+        }
+        Self { reference: reference.clone(), credentials: hash.finalize().into() }
+    }
+}
+
+/// Pulls an image, or waits for the same pull under way.
+pub(crate) async fn pull(
+    shared: Arc<Shared>,
+    reference: Reference,
+    credentials: Credentials,
+) -> Result<ImageId, Failure> {
+    let key = PullKey::new(&reference, &credentials);
+    let name = reference.to_string();
+    let work = Arc::clone(&shared);
+    let result = shared
+        .pulls
+        .join(key, move || {
+            Box::pin(async move {
+                let bounded = tokio::time::timeout(PULL_TIME_MAX, run(&work, &reference, &credentials)).await;
+                bounded.unwrap_or_else(|_| {
+                    let what = format!("the pull of {reference}");
+                    Err(Error::TimedOut { what, seconds: PULL_TIME_MAX.as_secs() }.into())
+                })
+            })
+        })
+        .await;
+    let result = result.unwrap_or_else(|| Err(Failure::new(ErrorKind::Internal, "the pull's task died")));
+    result.map_err(|failure| failure.while_trying(format!("pull {name}")))
+}
+
+async fn run(shared: &Arc<Shared>, reference: &Reference, credentials: &Credentials) -> Result<ImageId, Failure> {
+    let remote = Arc::new(connect(shared, reference, credentials).await?);
+    let (documents, manifest) = resolve(&remote, reference.version()).await?;
+    let config = remote.small_blob(&manifest.config.digest, manifest.config.size, CONFIG_BYTES_MAX).await?;
+    let node = Platform::of_node();
+    let config_blob = manifest.config.clone();
+    let parsed = ParsedConfig::parse(&config_blob.digest, config, manifest.layers.len(), &node)?;
+    let pulled = Pulled { reference: reference.clone(), documents, config_digest: config_blob.digest, config: parsed };
+    // From here on nothing that this image needs is removed, also if another image that has it is.
+    let lease = Lease::new(shared, pulled.needs());
+    let pulled = Arc::new(pulled);
+    let keep = Arc::clone(&pulled);
+    shared.blocking(move |shared| shared.keep_content(&keep)).await?;
+    layers(shared, &remote, &manifest, &pulled.config.diff_ids).await?;
+    let keep = Arc::clone(&pulled);
+    let stack = shared.blocking(move |shared| shared.stack(&keep)).await?;
+    // One flush for everything above, before the record says that it is there.
+    shared.flusher.flush(&shared.disk).await?;
+    let id = shared.blocking(move |shared| shared.commit(&pulled, &stack)).await?;
+    drop(lease);
+    Ok(id)
+}
+
+async fn connect(shared: &Arc<Shared>, reference: &Reference, credentials: &Credentials) -> Result<Remote, Error> {
+    let (reference, credentials) = (reference.clone(), credentials.clone());
+    let connected = shared.blocking(move |shared| {
+        let endpoints = hosts::endpoints(shared.config.certs_dir.as_deref(), &reference)?;
+        let sessions = endpoints.into_iter().map(|endpoint| {
+            let client = shared.clients.get(&endpoint)?;
+            Ok(Session::new(endpoint, client, reference.host(), &credentials))
+        });
+        Ok(Remote::new(sessions.collect::<Result<_, Error>>()?, reference.path()))
+    });
+    connected.await
+}
+
+/// Fetches the manifest for this node, through indexes. Returns every document on the way, the one that was asked for first.
+async fn resolve(remote: &Remote, version: &Version) -> Result<(Vec<Document>, Manifest), Error> {
+    let mut documents = vec![remote.document(version).await?];
+    loop {
+        let newest = documents.last().expect("it starts with one and only grows");
+        let entries = match Parsed::parse(newest)? {
+            Parsed::Manifest(manifest) => return Ok((documents, manifest)),
+            Parsed::Index(entries) => entries,
+        };
+        if documents.len() > INDEX_DEPTH_MAX {
+            let why = format!("indexes are nested more than {INDEX_DEPTH_MAX} deep");
+            return Err(Error::too_large(&documents[0].digest, why));
+        }
+        let node = Platform::of_node();
+        let Some(entry) = manifest::choose(&entries, &node) else {
+            let why = format!("none of its {} images is for {}/{}", entries.len(), node.os, node.architecture);
+            return Err(Error::unsupported(&newest.digest, why));
+        };
+        let chosen = Version::Digest(entry.digest.clone());
+        documents.push(remote.document(&chosen).await?);
+    }
+}
+
+/// Fetches the layers that are not there, at once; a layer that two pulls want is fetched by one of them.
+async fn layers(
+    shared: &Arc<Shared>,
+    remote: &Arc<Remote>,
+    manifest: &Manifest,
+    diff_ids: &[Digest],
+) -> Result<(), Failure> {
+    let wanted: BTreeMap<&Digest, &Blob> = diff_ids.iter().zip(&manifest.layers).collect();
+    let missing = wanted.into_iter().filter(|(diff_id, _)| !shared.has_layer(diff_id));
+    let fetches = missing.map(|(diff_id, blob)| {
+        let (shared, remote, blob, diff_id) = (Arc::clone(shared), Arc::clone(remote), blob.clone(), diff_id.clone());
+        async move {
+            // By both digests: a broken blob must not fail those who get the same layer from another one.
+            let key = (diff_id.clone(), blob.digest.clone());
+            let work = Arc::clone(&shared);
+            let fetched = shared.layers.join(key, || Box::pin(layer::fetch(work, remote, blob, diff_id))).await;
+            fetched.unwrap_or_else(|| Err(Failure::new(ErrorKind::Internal, "the layer's task died")))
+        }
+    });
+    try_join_all(fetches).await.map(drop)
+}

@@ -1,0 +1,218 @@
+//! The store as others see it.
+
+use crate::clients::Clients;
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::flights::Flights;
+use crate::flush::Flusher;
+use crate::index::Index;
+use crate::ledger::Ledger;
+use crate::pull::{self, PullKey};
+use crate::reference::Reference;
+use crate::sweep;
+use crate::trash::Trash;
+use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
+use orlop_model::ports::{Answer, Images};
+use orlop_model::{ContainerId, Digest, Failure, ImageId};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::Semaphore;
+
+/// Layers fetched and unpacked at once, at least: while one waits for the network another uses the processor.
+const LAYERS_AT_ONCE_MIN: usize = 4;
+
+/// And at most, however many processors there are: each holds a few MiB of buffers and a connection.
+const LAYERS_AT_ONCE_MAX: usize = 16;
+
+/// Other blocking work at once (records, mounts). Apart from layers, so that a pull never makes a start wait.
+const BLOCKING_AT_ONCE: usize = 16;
+
+/// What a store needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its folder; made when missing, used by one process at a time.
+    pub root: PathBuf,
+    /// Folder of `<host>/hosts.toml`, read at every pull.
+    pub certs_dir: Option<PathBuf>,
+    /// Layers fetched and unpacked at once, over all pulls.
+    pub layers_at_once: usize,
+}
+
+/// Images and root file systems in a folder. Cheap to clone: all clones are one store.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+/// What the parts of the store share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) trash: Trash,
+    pub(crate) clients: Clients,
+    pub(crate) flusher: Flusher,
+    pub(crate) pulls: Flights<PullKey, Result<ImageId, Failure>>,
+    /// By diff id and blob digest.
+    pub(crate) layers: Flights<(Digest, Digest), Result<(), Failure>>,
+    pub(crate) layer_places: Arc<Semaphore>,
+    blocking_places: Arc<Semaphore>,
+    /// Held while image records are written; before the ledger's lock, never after it.
+    pub(crate) records: Mutex<()>,
+    ledger: Mutex<Ledger>,
+    /// Only ever replaced as a whole, so that readers wait for nobody.
+    index: RwLock<Arc<Index>>,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Returns the defaults for a folder.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let layers_at_once = processors.clamp(LAYERS_AT_ONCE_MIN, LAYERS_AT_ONCE_MAX);
+        Self { root: root.into(), certs_dir: None, layers_at_once }
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Opens a store: reads its records, sweeps what a crash left half-done. Blocking; what takes long, freeing the trash,
+    /// goes on in a thread of its own.
+    pub fn open(config: Config) -> Result<Self, Error> {
+        let disk = Arc::new(Disk::open(&config.root)?);
+        let trash = Trash::open(Arc::clone(&disk)).map_err(Error::io("open the trash of the image store"))?;
+        let shared = Arc::new(Shared {
+            layer_places: Arc::new(Semaphore::new(config.layers_at_once.max(1))),
+            blocking_places: Arc::new(Semaphore::new(BLOCKING_AT_ONCE)),
+            config,
+            disk,
+            trash,
+            clients: Clients::default(),
+            flusher: Flusher::default(),
+            pulls: Flights::default(),
+            layers: Flights::default(),
+            records: Mutex::new(()),
+            ledger: Mutex::new(Ledger::default()),
+            index: RwLock::new(Arc::new(Index::default())),
+        });
+        sweep::load(&shared)?;
+        Ok(Self { shared })
+    }
+
+    fn run<'a, T, W>(&'a self, work: W) -> Answer<'a, Result<T, Failure>>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Arc<Shared>) -> Result<T, Error> + Send + 'static,
+    {
+        Box::pin(async move { Ok(self.shared.blocking(work).await?) })
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("root", &self.shared.disk.root()).finish_non_exhaustive()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Runs blocking work on a thread for it.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = Arc::clone(&self.blocking_places).acquire_owned().await.expect("the semaphore is never closed");
+        let shared = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(&shared)
+        });
+        done.await.map_err(|error| Error::io("finish blocking work")(std::io::Error::other(error)))?
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the images of this moment.
+    pub(crate) fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes a new snapshot the one that is seen. Callers hold `records`, or are alone.
+    pub(crate) fn publish(&self, next: Index) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    fn usage(&self) -> FsUsage {
+        let (trash_bytes, trash_inodes) = self.trash.usage();
+        let ledger = self.ledger();
+        let layers = ledger.layers.values();
+        let (bytes, inodes) = layers.fold((0, 0), |sum, layer| (sum.0 + layer.bytes, sum.1 + layer.inodes));
+        let block = crate::apply::BLOCK_BYTES;
+        let content = ledger.content.values().map(|bytes| bytes.next_multiple_of(block)).sum::<u64>();
+        FsUsage {
+            mountpoint: self.disk.root().to_owned(),
+            bytes: bytes + content + trash_bytes,
+            inodes: inodes + ledger.content.len() as u64 + trash_inodes,
+        }
+    }
+}
+
+impl Images for Store {
+    fn pull<'a>(&'a self, request: &'a PullRequest) -> Answer<'a, Result<ImageId, Failure>> {
+        Box::pin(async move {
+            let text = &request.reference;
+            let reference = Reference::parse(text).map_err(|why| {
+                let text = text.chars().take(300).collect();
+                Failure::from(Error::Reference { text, why }).while_trying("pull image")
+            })?;
+            pull::pull(Arc::clone(&self.shared), reference, request.credentials.clone()).await
+        })
+    }
+
+    fn find<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Option<Image>, Failure>> {
+        Box::pin(async move { Ok(self.shared.index().find(reference)?.map(|known| known.image.clone())) })
+    }
+
+    fn list(&self) -> Answer<'_, Result<Vec<Image>, Failure>> {
+        Box::pin(async move { Ok(self.shared.index().images().map(|known| known.image.clone()).collect()) })
+    }
+
+    fn remove<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Removed, Failure>> {
+        let text = reference.to_owned();
+        self.run(move |shared| shared.remove(&text))
+    }
+
+    fn usage(&self) -> Answer<'_, Result<FsUsage, Failure>> {
+        self.run(|shared| Ok(shared.usage()))
+    }
+
+    fn prepare<'a>(&'a self, container: &'a ContainerId, image: &'a ImageId) -> Answer<'a, Result<(), Failure>> {
+        let (container, image) = (container.clone(), image.clone());
+        self.run(move |shared| shared.prepare(&container, &image))
+    }
+
+    fn rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<OwnedFd, Failure>> {
+        let container = container.clone();
+        self.run(move |shared| shared.rootfs(&container))
+    }
+
+    fn config_of<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<ImageConfig, Failure>> {
+        let container = container.clone();
+        self.run(move |shared| shared.config_of(&container))
+    }
+
+    fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<(), Failure>> {
+        let container = container.clone();
+        self.run(move |shared| shared.drop_rootfs(&container))
+    }
+
+    fn leftovers(&self) -> Answer<'_, Result<Vec<ContainerId>, Failure>> {
+        self.run(|shared| Ok(shared.leftovers()))
+    }
+}

@@ -1,0 +1,137 @@
+//! A registry, a store, and short ways to use them.
+
+use orlop_images::{Config, Store};
+use orlop_model::image::{Credentials, Image, PullRequest};
+use orlop_model::ports::Images;
+use orlop_model::{ContainerId, ErrorKind, Failure, ImageId};
+use orlop_testkit::Tree;
+use orlop_testkit::image_builder::{Built, ImageBuilder};
+use orlop_testkit::registry::Registry;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A registry and a store in a folder; everything goes when dropped.
+pub struct Bench {
+    pub store: Store,
+    pub registry: Registry,
+    pub folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with(Registry::start().unwrap())
+    }
+
+    pub fn with(registry: Registry) -> Self {
+        let folder = tempfile::Builder::new().prefix("orlop-images-").tempdir().unwrap();
+        let store = Store::open(config(folder.path())).unwrap();
+        Self { store, registry, folder }
+    }
+
+    /// Returns the complete reference of a name in the registry.
+    pub fn at(&self, name: &str) -> String {
+        format!("{}/{name}", self.registry.host())
+    }
+
+    pub async fn pull(&self, name: &str) -> Result<ImageId, Failure> {
+        pull(&self.store, &self.at(name)).await
+    }
+
+    pub async fn find(&self, reference: &str) -> Option<Image> {
+        self.store.find(reference).await.unwrap()
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+
+    /// Closes the store and opens it again.
+    pub fn reopen(self) -> Self {
+        let Self { store, registry, folder } = self;
+        drop(store);
+        let store = Store::open(config(folder.path())).unwrap();
+        Self { store, registry, folder }
+    }
+
+    /// Lists what is in one of the store's folders.
+    pub fn inside(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root().join(folder)).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Waits until the trash is empty: nothing half-done stays either.
+    #[track_caller]
+    pub fn settled(&self) {
+        orlop_testkit::wait_until(std::time::Duration::from_secs(10), "trash and ingest are empty", || {
+            (self.inside("trash").is_empty() && self.inside("ingest").is_empty()).then_some(())
+        });
+    }
+}
+
+pub fn config(folder: &Path) -> Config {
+    let mut config = Config::new(folder.join("root"));
+    config.certs_dir = Some(folder.join("certs.d"));
+    config
+}
+
+pub async fn pull(store: &Store, reference: &str) -> Result<ImageId, Failure> {
+    let request = PullRequest { reference: reference.to_owned(), credentials: Credentials::Anonymous };
+    store.pull(&request).await
+}
+
+/// Fails unless a result is a failure of this kind with all these words.
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(result: Result<T, Failure>, kind: ErrorKind, words: &[&str]) {
+    let failure = result.expect_err("it should have been refused");
+    assert_eq!(failure.kind, kind, "{failure}");
+    for word in words {
+        assert!(failure.message.contains(word), "no {word:?} in: {failure}");
+    }
+}
+
+pub fn tree(files: &[(&str, &str)]) -> Tree {
+    let mut tree = Tree::default();
+    for (path, content) in files {
+        tree.file(path, 0o644, *content);
+    }
+    tree
+}
+
+/// An image of some layers of files.
+pub fn image(layers: &[&[(&str, &str)]]) -> Built {
+    layers.iter().fold(ImageBuilder::new(), |builder, files| builder.layer(&tree(files))).build()
+}
+
+pub fn container(name: &str) -> ContainerId {
+    ContainerId::parse(name).unwrap()
+}
+
+/// Returns a path inside a mount that is nowhere.
+pub fn within(mount: &OwnedFd, path: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{path}", mount.as_raw_fd()))
+}
+
+/// Lists a tree of files and folders with their contents, sorted.
+pub fn listing(root: &Path) -> Vec<String> {
+    fn go(base: &Path, folder: &Path, found: &mut Vec<String>) {
+        let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            let name = path.strip_prefix(base).unwrap().display().to_string();
+            let kind = path.symlink_metadata().unwrap().file_type();
+            if kind.is_dir() {
+                found.push(format!("{name}/"));
+                go(base, &path, found);
+            } else if kind.is_symlink() {
+                found.push(format!("{name} -> {}", std::fs::read_link(&path).unwrap().display()));
+            } else {
+                found.push(format!("{name} = {}", std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    go(root, root, &mut found);
+    found
+}

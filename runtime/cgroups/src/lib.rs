@@ -1,0 +1,23 @@
+//! Control groups: v1, hybrid and v2, behind one leaf.
+//!
+//! For making, limiting, freezing, killing, reading and removing the cgroup of a container or sandbox. Not for deciding
+//! which limits apply: a caller turns [`limits::Limits`] into writes with [`limits::writes`] (pure) and hands them to
+//! [`Leaf::write`]. Start at [`Hierarchies::detect`], then [`Leaf::create`].
+//!
+//! Invariants: nothing here touches the root of a hierarchy but for enabling v2 controllers; every wait is bounded; every
+//! verb may be repeated, and is quiet about what is gone already. Device rules are enforced on v1; on v2 they need a
+//! BPF program, which is not built yet, and are left out.
+
+mod error;
+mod freeze;
+mod hierarchies;
+mod kill;
+mod leaf;
+pub mod limits;
+mod path;
+mod tree;
+
+pub use error::Error;
+pub use hierarchies::{Hierarchies, Hierarchy, Layout, Mode};
+pub use leaf::{Leaf, remove_tree};
+pub use path::CgroupPath;

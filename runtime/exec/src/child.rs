@@ -1,0 +1,172 @@
+//! The child: from its first instruction to execve(2). Allocates nothing, takes no lock, makes raw calls only.
+
+use crate::kernel::{self, raw};
+use crate::mounts;
+use crate::prepare::{Prepared, Source, Step};
+use crate::report::{Stage, tell};
+use orlop_sys::child as own;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The mask that a program gets when its plan sets none; while the plan runs it is 0, so that modes are exact.
+const UMASK_DEFAULT: u32 = 0o022;
+
+/// What a later step needs of an earlier one.
+struct Progress {
+    /// The container's root, once it is known.
+    root: Option<OwnedFd>,
+    umask: u32,
+    settled: bool,
+}
+
+/// Runs the plan. Returns only when something failed, which it has told by then.
+pub(crate) fn run(plan: &mut Prepared<'_>, pipe: BorrowedFd<'_>) {
+    let Err((stage, errno)) = try_run(plan);
+    tell(pipe, stage, errno);
+}
+
+fn try_run(plan: &mut Prepared<'_>) -> Result<std::convert::Infallible, (Stage, Errno)> {
+    be_born(plan).map_err(|errno| (Stage::Birth, errno))?;
+    for (at, join) in numbered(&plan.joins) {
+        if let Some(from) = join.from {
+            raw(own::enter(from, join.kind)).map_err(|errno| (Stage::Join(at), errno))?;
+        }
+    }
+    open_sources(plan)?;
+    let mut progress = Progress { root: None, umask: UMASK_DEFAULT, settled: false };
+    for (at, step) in numbered(&plan.steps) {
+        let source = plan.sources[at as usize].as_ref().map(AsFd::as_fd);
+        perform(plan, step, source, &mut progress).map_err(|errno| (Stage::Op(at), errno))?;
+    }
+    settle(&mut progress).map_err(|errno| (Stage::Settle, errno))?;
+    Err((Stage::Exec, execute(plan)))
+}
+
+fn numbered<T>(items: &[T]) -> impl Iterator<Item = (u32, &T)> {
+    (0_u32..).zip(items)
+}
+
+/// Takes its place: standard descriptors, cgroup, a cgroup namespace.
+fn be_born(plan: &Prepared<'_>) -> Result<(), Errno> {
+    // What this process holds is the shim's until it becomes its program (CVE-2016-9962, CVE-2019-5736).
+    raw(own::undumpable())?;
+    for (number, fd) in (0..).zip(plan.stdio) {
+        raw(own::place(fd, number))?;
+    }
+    for entry in &plan.cgroup_entries {
+        rustix::io::write(entry, b"0")?;
+    }
+    if plan.unshare_flags != 0 {
+        raw(own::unshare(plan.unshare_flags))?;
+    }
+    rustix::process::umask(Mode::empty());
+    Ok(())
+}
+
+/// Opens what will be bound, while paths of the node still mean what the planner meant.
+fn open_sources(plan: &mut Prepared<'_>) -> Result<(), (Stage, Errno)> {
+    for (at, step) in numbered(&plan.steps) {
+        let Step::Bind(source, bind) = step else { continue };
+        let opened = match source {
+            Source::Path(path) => mounts::open_source(path, bind.recursive).map(Some),
+            Source::Descriptor(fd) => match mounts::copy(*fd, bind.recursive) {
+                Ok(copy) => Ok(Some(copy)),
+                // Before Linux 6.15 a detached mount can't be copied; it is mounted itself, which works once.
+                Err(Errno::INVAL) => Ok(None),
+                Err(errno) => Err(errno),
+            },
+        };
+        plan.sources[at as usize] = opened.map_err(|errno| (Stage::Op(at), errno))?;
+    }
+    Ok(())
+}
+
+fn perform(
+    plan: &Prepared<'_>,
+    step: &Step<'_>,
+    source: Option<BorrowedFd<'_>>,
+    progress: &mut Progress,
+) -> Result<(), Errno> {
+    match step {
+        Step::SetPropagation(flags) => mounts::set_all_propagation(*flags),
+        Step::AttachRootfs(mount) => {
+            mounts::attach_root(*mount)?;
+            progress.root = Some(rustix::io::fcntl_dupfd_cloexec(mount, 3)?);
+            Ok(())
+        }
+        Step::MountNew(new) => mounts::mount_new(progress.root()?, new),
+        Step::Bind(Source::Path(_), bind) => mounts::bind(progress.root()?, source.ok_or(Errno::BADF)?, bind),
+        Step::Bind(Source::Descriptor(fd), bind) => mounts::bind(progress.root()?, source.unwrap_or(*fd), bind),
+        Step::MakeDevice(device) => mounts::make_device(progress.root()?, device),
+        Step::Symlink(to, target) => mounts::make_link(progress.root()?, to, target),
+        Step::PivotRoot => mounts::pivot(progress.root()?),
+        Step::Mask(target) => mounts::mask(progress.root()?, target, &plan.dev_null),
+        Step::ReadonlyPath(target) => mounts::make_readonly(progress.root()?, target),
+        Step::ReadonlyRoot => mounts::make_root_readonly(progress.root()?),
+        Step::Sysctl(path, value) => kernel::set_sysctl(plan.node_proc, path, value),
+        Step::Rlimit { resource, soft, hard } => kernel::set_limit(*resource, *soft, *hard),
+        Step::OomScoreAdj(value) => kernel::set_oom_score(plan.node_proc, value),
+        Step::Umask(mask) => {
+            progress.umask = *mask;
+            Ok(())
+        }
+        Step::NewSession => rustix::process::setsid().map(drop),
+        Step::CapabilityBounding(keep) => raw(own::limit_bounding(*keep)),
+        Step::Identity { uid, gid, groups } => kernel::become_user(*uid, *gid, groups),
+        Step::Capabilities(sets, ambient) => {
+            raw(own::set_capabilities(*sets))?;
+            raw(own::set_ambient(*ambient))
+        }
+        Step::NoNewPrivileges => raw(own::no_new_privileges()),
+        Step::Seccomp(program, flags) => {
+            // A filter may forbid what is left to do but execve.
+            settle(progress)?;
+            raw(own::install_filter(program, *flags))
+        }
+        Step::Chdir { path, create } => {
+            if let Some(target) = create {
+                target.open_or_make(progress.root()?, crate::resolve::Make::Folder)?;
+            }
+            rustix::process::chdir(path.as_c_str())?;
+            kernel::check_working_folder()
+        }
+    }
+}
+
+/// Leaves nothing of the shim to the program: descriptors, signals, mask. Once.
+fn settle(progress: &mut Progress) -> Result<(), Errno> {
+    if progress.settled {
+        return Ok(());
+    }
+    progress.settled = true;
+    raw(own::close_on_exec_from(3))?;
+    raw(own::reset_signals())?;
+    rustix::process::umask(Mode::from_raw_mode(progress.umask));
+    Ok(())
+}
+
+/// Tries the candidates; returns why none of them runs. EACCES outlives a later ENOENT, as in execvp(3).
+fn execute(plan: &Prepared<'_>) -> Errno {
+    let mut reason = Errno::NOENT;
+    for candidate in &plan.candidates {
+        let errno = Errno::from_io_error(&own::execute(candidate, &plan.argv, &plan.env)).unwrap_or(Errno::IO);
+        match errno {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => reason = errno,
+            _ => return errno,
+        }
+    }
+    reason
+}
+
+impl Progress {
+    /// Returns the container's root: the attached one, or of a process that joined a mount namespace its `/`.
+    fn root(&mut self) -> Result<BorrowedFd<'_>, Errno> {
+        if self.root.is_none() {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.root = Some(rustix::fs::open(c"/", flags, Mode::empty())?);
+        }
+        self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+}

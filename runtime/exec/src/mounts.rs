@@ -1,0 +1,227 @@
+//! Operations that build the file system tree. Runs in the child.
+//!
+//! Everything is mounted by descriptor: `move_mount` with two empty paths.
+
+use crate::kernel::raw;
+use crate::resolve::{Make, Target};
+use orlop_sys::mount::{Below, set_attributes, set_propagation};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
+    unmount,
+};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Attributes of the empty folder that hides another.
+const MASK_ATTRIBUTES: u64 =
+    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+
+/// A new file system, ready to be made.
+#[derive(Debug)]
+pub(crate) struct NewMount {
+    pub(crate) fstype: CString,
+    pub(crate) source: CString,
+    pub(crate) options: Vec<(CString, Option<CString>)>,
+    pub(crate) attributes: u64,
+    pub(crate) target: Target,
+}
+
+/// How a mount of the node is mounted inside.
+#[derive(Debug)]
+pub(crate) struct Bind {
+    pub(crate) recursive: Below,
+    pub(crate) attributes: u64,
+    pub(crate) attributes_recursive: Below,
+    pub(crate) propagation: u64,
+    pub(crate) target: Target,
+}
+
+/// A device node.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) target: Target,
+    pub(crate) mode: u32,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Sets the propagation of every mount of this namespace.
+pub(crate) fn set_all_propagation(flags: u32) -> Result<(), Errno> {
+    mount_change(c"/", MountPropagationFlags::from_bits_retain(flags) | MountPropagationFlags::REC)
+}
+
+/// Mounts the root file system where `pivot_root` can take it from: over `/`. The process's own root stays below it, so
+/// that absolute paths keep their meaning until then; bind sources are open by now, as `..` would lead into it.
+pub(crate) fn attach_root(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    attach(mount, open_root()?.as_fd())
+}
+
+/// Makes the attached root the root, and drops the old one.
+pub(crate) fn pivot(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let old = open_root()?;
+    rustix::process::fchdir(root)?;
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, at the same place.
+    rustix::process::pivot_root(c".", c".")?;
+    // Stand in the old root: "." would be the new one, whose mounts must keep their propagation.
+    rustix::process::fchdir(&old)?;
+    // Else dropping the old root would be seen on the node where its mounts are shared.
+    mount_change(c".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}
+
+fn open_root() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(c"/", flags, Mode::empty())
+}
+
+/// Makes a file system and mounts it at a folder.
+pub(crate) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<(), Errno> {
+    let mount = make_file_system(&new.fstype, &new.source, &new.options, new.attributes)?;
+    let target = new.target.open_or_make(root, Make::Folder)?;
+    attach(mount.as_fd(), target.as_fd())
+}
+
+/// Makes a file system as a detached mount.
+fn make_file_system(
+    fstype: &CStr,
+    source: &CStr,
+    options: &[(CString, Option<CString>)],
+    attributes: u64,
+) -> Result<OwnedFd, Errno> {
+    let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"source", source)?;
+    for (name, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(context.as_fd(), name.as_c_str(), value.as_c_str())?,
+            None => fsconfig_set_flag(context.as_fd(), name.as_c_str())?,
+        }
+    }
+    fsconfig_create(context.as_fd())?;
+    let attributes = u32::try_from(attributes).map_err(|_| Errno::INVAL)?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::from_bits_retain(attributes))
+}
+
+/// Opens a path of the node as a detached copy of its mount.
+///
+/// Copied before the propagation of this namespace changes: what is shared on the node is shared with the copy, and the
+/// bind's own propagation then says whether it stays so.
+pub(crate) fn open_source(path: &CStr, recursive: Below) -> Result<OwnedFd, Errno> {
+    open_tree(rustix::fs::CWD, path, copy_flags(recursive))
+}
+
+/// Copies the mount that a descriptor is open on, from there down.
+pub(crate) fn copy(mount: BorrowedFd<'_>, recursive: Below) -> Result<OwnedFd, Errno> {
+    open_tree(mount, c"", copy_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH)
+}
+
+fn copy_flags(recursive: Below) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    match recursive {
+        Below::Included => flags | OpenTreeFlags::AT_RECURSIVE,
+        Below::Untouched => flags,
+    }
+}
+
+/// Mounts a detached mount inside.
+pub(crate) fn bind(root: BorrowedFd<'_>, mount: BorrowedFd<'_>, bind: &Bind) -> Result<(), Errno> {
+    if bind.propagation != 0 {
+        raw(set_propagation(mount, bind.propagation, bind.recursive))?;
+    }
+    if bind.attributes != 0 {
+        raw(set_attributes(mount, bind.attributes, bind.attributes_recursive))?;
+    }
+    let make = if is_folder(mount)? { Make::Folder } else { Make::File };
+    let target = bind.target.open_or_make(root, make)?;
+    attach(mount, target.as_fd())
+}
+
+/// Makes a device node; one with the same numbers may be there.
+pub(crate) fn make_device(root: BorrowedFd<'_>, device: &Device) -> Result<(), Errno> {
+    let number = rustix::fs::makedev(device.major, device.minor);
+    let kind = FileType::from_raw_mode(device.mode);
+    device.target.in_folder(root, |folder, name| {
+        match rustix::fs::mknodat(folder, name, kind, Mode::from_raw_mode(device.mode & 0o7777), number) {
+            Ok(()) => {
+                let owner = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+                rustix::fs::chownat(folder, name, Some(owner.0), Some(owner.1), AtFlags::SYMLINK_NOFOLLOW)
+            }
+            Err(Errno::EXIST) => {
+                let found = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                let same = FileType::from_raw_mode(found.st_mode) == kind && found.st_rdev == number;
+                if same { Ok(()) } else { Err(Errno::EXIST) }
+            }
+            Err(errno) => Err(errno),
+        }
+    })
+}
+
+/// Makes a symbolic link; anything that is there is kept.
+pub(crate) fn make_link(root: BorrowedFd<'_>, to: &CStr, target: &Target) -> Result<(), Errno> {
+    target.in_folder(root, |folder, name| match rustix::fs::symlinkat(to, folder, name) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    })
+}
+
+/// Hides a path. `null` is a target for `/dev/null`.
+pub(crate) fn mask(root: BorrowedFd<'_>, target: &Target, null: &Target) -> Result<(), Errno> {
+    let Some(hidden) = present(target.open(root))? else {
+        return Ok(());
+    };
+    let cover = if is_folder(hidden.as_fd())? {
+        make_file_system(c"tmpfs", c"tmpfs", &[], MASK_ATTRIBUTES)?
+    } else {
+        copy(open_null(root, null)?.as_fd(), Below::Untouched)?
+    };
+    attach(cover.as_fd(), hidden.as_fd())
+}
+
+/// Opens `/dev/null` inside, and checks that it is what it says: an image or a volume may have put anything there
+/// (CVE-2025-31133).
+fn open_null(root: BorrowedFd<'_>, null: &Target) -> Result<OwnedFd, Errno> {
+    let opened = null.open(root)?;
+    let found = rustix::fs::fstat(&opened)?;
+    let genuine = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
+        && found.st_rdev == rustix::fs::makedev(1, 3);
+    if genuine { Ok(opened) } else { Err(Errno::NODEV) }
+}
+
+/// Makes a path read-only.
+pub(crate) fn make_readonly(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
+    let Some(found) = present(target.open(root))? else {
+        return Ok(());
+    };
+    let copy = copy(found.as_fd(), Below::Included)?;
+    raw(set_attributes(copy.as_fd(), libc::MOUNT_ATTR_RDONLY, Below::Included))?;
+    attach(copy.as_fd(), found.as_fd())
+}
+
+/// Makes the root mount read-only; what is mounted below stays as it is.
+pub(crate) fn make_root_readonly(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    raw(set_attributes(root, libc::MOUNT_ATTR_RDONLY, Below::Untouched))
+}
+
+/// Attaches a detached mount on top of what `target` is open on.
+fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, c"", target, c"", flags)
+}
+
+/// Passes over what is not there.
+fn present(opened: Result<OwnedFd, Errno>) -> Result<Option<OwnedFd>, Errno> {
+    match opened {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is_folder(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory)
+}

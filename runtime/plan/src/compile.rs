@@ -1,0 +1,111 @@
+//! OCI spec to plan.
+//!
+//! What an OCI spec can't say is said by paths that no file can have, since they do not start with `/`: a namespace path
+//! [`SANDBOX`] is the sandbox's own, [`of_task`] that of a task, and a bind mount's source [`SANDBOX_SHM`] is the sandbox's
+//! `/dev/shm`.
+
+mod order;
+mod process;
+mod refuse;
+mod resources;
+mod tree;
+
+use crate::oci::Spec;
+use crate::seccomp::Cache;
+use orlop_cgroups::Hierarchies;
+use orlop_wire::plan::Plan;
+use std::path::PathBuf;
+
+/// Namespace path of the sandbox's own namespace.
+pub const SANDBOX: &str = "orlop:sandbox";
+
+/// Source of a bind mount that is the sandbox's `/dev/shm`.
+pub const SANDBOX_SHM: &str = "orlop:shm";
+
+/// What [`of_task`] puts in front.
+const TASK_PREFIX: &str = "orlop:task:";
+
+/// Returns the namespace path of a task's namespace.
+#[must_use]
+pub fn of_task(container: &str) -> String {
+    format!("{TASK_PREFIX}{container}")
+}
+
+/// What must be known of the node.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Its cgroup file systems.
+    pub hierarchies: &'a Hierarchies,
+    /// Capabilities that the shim holds, one bit each: no process can be given others.
+    pub capabilities: u64,
+    /// Compiled filters.
+    pub profiles: &'a Cache,
+}
+
+/// A plan, and what must be opened for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// The plan.
+    pub plan: Plan,
+    /// What to open and send as slot 0, slot 1 and so on; further slots of the frame come after these.
+    pub slots: Vec<SlotSource>,
+    /// What was passed over, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// What a slot holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotSource {
+    /// The root file system, a detached mount.
+    Rootfs,
+    /// A namespace by its file; the caller checks that it is one, of the right kind (`NS_GET_NSTYPE`).
+    Namespace {
+        /// `CLONE_NEW*` of its kind.
+        flag: u64,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Why a spec can't be run. Names the field of the spec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// The field can't be right on any node.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// `process.cwd`.
+        field: String,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// The field asks for what is not built, or what this node lacks.
+    #[error("{field}: {why}")]
+    Unsupported {
+        /// `linux.intelRdt`.
+        field: String,
+        /// What is missing.
+        why: String,
+    },
+}
+
+/// Plans the first process of a container.
+pub fn container(spec: &Spec, facts: &Facts<'_>) -> Result<Compiled, CompileError> {
+    order::container(spec, facts)
+}
+
+/// Plans a process in a running container: `spec` is the container's, with the new program as its process. It joins every
+/// namespace that the container does not share with the node, and its cgroup.
+pub fn exec(spec: &Spec, container: &str, facts: &Facts<'_>) -> Result<Compiled, CompileError> {
+    order::exec(spec, container, facts)
+}
+
+pub(crate) fn invalid(field: impl Into<String>, why: impl Into<String>) -> CompileError {
+    CompileError::Invalid { field: field.into(), why: why.into() }
+}
+
+pub(crate) fn unsupported(field: impl Into<String>, why: impl Into<String>) -> CompileError {
+    CompileError::Unsupported { field: field.into(), why: why.into() }
+}
+
+#[cfg(test)]
+mod tests;

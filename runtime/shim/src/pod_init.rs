@@ -1,0 +1,65 @@
+//! The first process of a PID namespace that containers share: reaps what they leave behind, and nothing else.
+
+use crate::error::{Failed, Result, Tried};
+use orlop_cgroups::{CgroupPath, Hierarchies, Leaf};
+use orlop_sys::child::close_from;
+use orlop_sys::clone::{Birth, Child, spawn};
+use rustix::process::{WaitOptions, wait};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Its cgroup, a leaf below the sandbox's, as on v2 a cgroup with children can't hold a process.
+const LEAF: &str = "orlop-init";
+/// What `ps` shows.
+const NAME: &std::ffi::CStr = c"orlop-init";
+/// Status when it can't take its place; the shim sees a namespace without a first process.
+const FAILED: u8 = 1;
+
+/// The running init.
+#[derive(Debug)]
+pub(crate) struct PodInit(Child);
+
+// === impl PodInit ===
+
+impl PodInit {
+    pub(crate) fn start(sandbox: &CgroupPath, hierarchies: &Hierarchies) -> Result<Self> {
+        let tried = "start the pod's init";
+        let path = CgroupPath::parse(&format!("{}/{LEAF}", sandbox.as_str())).tried(tried)?;
+        let leaf = Leaf::create(hierarchies, &path).tried(tried)?;
+        let entries = leaf.entry_fds().tried(tried)?;
+        let birth = Birth { namespaces: libc::CLONE_NEWPID as u64, cgroup: leaf.unified_dir_fd() };
+        let child = spawn(&birth, || {
+            for entry in &entries {
+                if rustix::io::write(entry, b"0").is_err() {
+                    return FAILED;
+                }
+            }
+            be_init()
+        });
+        Ok(Self(child.map_err(|error| Failed::io(tried, &error))?))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.pid
+    }
+
+    /// Names the namespace too: setns(2) takes a pidfd.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.0.pidfd.as_fd()
+    }
+}
+
+/// Runs in the child, for as long as the namespace lives. SIGCHLD is blocked, as in the shim; all other signals from inside
+/// the namespace do nothing to a first process that does not ask for them.
+fn be_init() -> u8 {
+    let _ = rustix::thread::set_name(NAME);
+    let _ = close_from(3);
+    let mut ended = nix::sys::signal::SigSet::empty();
+    ended.add(nix::sys::signal::Signal::SIGCHLD);
+    loop {
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        // A child that ends between the two stays pending and ends the wait at once.
+        if ended.wait().is_err() {
+            return FAILED;
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Ends of processes, and reports of those on their way: how a task moves from one phase to the next.
+
+use crate::clock::Stamp;
+use crate::journal;
+use crate::poll::Poll;
+use crate::shim::Shim;
+use crate::supervise::{Reaped, reap_all};
+use crate::task::{Phase, Starting, Task, remove_quietly};
+use orlop_cgroups::Leaf;
+use orlop_exec::Outcome;
+use orlop_wire::exit::ExitRecord;
+use orlop_wire::frame::{Event, Failed as NotStarted, Phase as HowFar, Reply};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use std::time::{Duration, Instant};
+
+/// How long pipes are read after the first process ended, while something else still holds them.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How long a killed process may take to be reaped; its cgroup was seen empty before.
+const KILLED: Duration = Duration::from_secs(5);
+/// Longest pause between two looks for it; its signal wakes us before.
+const KILLED_PAUSE_NS: i64 = 100_000_000;
+impl Shim {
+    // === ends of processes ===
+
+    /// Reaps every child that has ended, adopted ones included.
+    pub(crate) fn reap(&mut self) {
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        for reaped in reap_all() {
+            self.ended(reaped);
+        }
+    }
+
+    fn ended(&mut self, reaped: Reaped) {
+        let of_task = self.tasks.iter().find(|(_, task)| task.child.pid == reaped.pid && task.lives());
+        if let Some(id) = of_task.map(|(id, _)| id.clone()) {
+            return self.task_ended(&id, reaped);
+        }
+        let of_exec = self.tasks.iter().find_map(|(id, task)| {
+            let (exec, _) = task.execs.iter().find(|(_, exec)| exec.child.pid == reaped.pid)?;
+            Some((id.clone(), *exec))
+        });
+        if let Some((id, exec)) = of_exec {
+            return self.exec_ended(&id, exec, reaped);
+        }
+        if self.sandbox.as_ref().is_some_and(|sandbox| sandbox.has_init(reaped.pid)) {
+            journal::write(&format!("the pod's init ended: {:?}", reaped.status));
+        }
+        // Else an orphan of a container that shares the node's processes.
+    }
+
+    /// A first process ended: it may have failed before it became its program, or have run.
+    fn task_ended(&mut self, id: &str, reaped: Reaped) {
+        let Some(number) = self.tasks.get(id).map(|task| task.number) else { return };
+        // What it said last counts, whichever event came first.
+        self.hear_report(number);
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        match &task.phase {
+            Phase::Starting(_) => self.task_failed(id),
+            Phase::Running { started_ns } => {
+                let record = ExitRecord {
+                    started_ns: *started_ns,
+                    finished_ns: Stamp::now().0,
+                    status: reaped.status,
+                    oom: was_out_of_memory(task.leaf.as_ref()),
+                };
+                task.phase = Phase::Draining { record, until: Instant::now() + DRAIN };
+                if !task.has_own_pids
+                    && let Err(error) = task.kill()
+                {
+                    journal::write(&format!("container {id}: {error}"));
+                }
+                self.finish_if_drained(id);
+            }
+            Phase::Draining { .. } | Phase::Ended(_) => {}
+        }
+    }
+
+    /// A process that never became its program: nothing of it is kept.
+    fn task_failed(&mut self, id: &str) {
+        let Some(mut task) = self.tasks.remove(id) else { return };
+        task.output.give_up(&mut self.buffer, &self.poll);
+        if let Err(error) = task.kill() {
+            journal::write(&format!("container {id}: {error}"));
+        }
+        remove_quietly(task.leaf.take());
+        if let Phase::Starting(starting) = task.phase {
+            let failed = match starting.failure {
+                Some(failure) => failure.describe(&starting.plan),
+                // Not possible: a report without a failure makes it Running.
+                None => NotStarted { what: "start".to_owned(), errno: libc::EIO, phase: HowFar::Setup },
+            };
+            for caller in starting.waiting {
+                self.reply(caller, &Reply::Failed(failed.clone()), Vec::new());
+            }
+        }
+    }
+
+    fn exec_ended(&mut self, id: &str, exec: u64, reaped: Reaped) {
+        if let Some(number) = self.tasks.get(id).and_then(|task| task.execs.get(&exec)).map(|exec| exec.number) {
+            self.hear_report(number);
+        }
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(ended) = task.execs.remove(&exec) else { return };
+        ended.clear(task);
+        match ended.starting {
+            None => {
+                let event = Event::ExecExited { container: id.to_owned(), exec, status: reaped.status };
+                self.peers.report(&event, &self.poll);
+            }
+            Some(starting) => {
+                let failed = starting.failure.map(|failure| failure.describe(&starting.plan));
+                let failed =
+                    failed.unwrap_or(NotStarted { what: "start".to_owned(), errno: libc::EIO, phase: HowFar::Setup });
+                for caller in starting.waiting {
+                    self.reply(caller, &Reply::Failed(failed.clone()), Vec::new());
+                }
+            }
+        }
+    }
+
+    // === reports of processes on the way to their program ===
+
+    /// Reads the report of a task or an exec. A failure is only kept: the reply follows when the process is reaped, so that
+    /// nothing of it is left by then.
+    pub(crate) fn hear_report(&mut self, number: u32) {
+        let of_task = self.tasks.values_mut().find(|task| task.number == number);
+        if let Some(task) = of_task {
+            let Phase::Starting(starting) = &mut task.phase else { return };
+            if starting.hear(&self.poll) {
+                let (pid, at_ns) = (task.child.pid, Stamp::now().0);
+                let waiting = std::mem::take(&mut starting.waiting);
+                task.phase = Phase::Running { started_ns: at_ns };
+                for caller in waiting {
+                    self.reply(caller, &Reply::Started { pid, at_ns }, Vec::new());
+                }
+            }
+            return;
+        }
+        let of_exec = self.tasks.values_mut().flat_map(|task| task.execs.values_mut()).find(|e| e.number == number);
+        if let Some(exec) = of_exec
+            && let Some(starting) = &mut exec.starting
+            && starting.hear(&self.poll)
+        {
+            let (pid, waiting) = (exec.child.pid, std::mem::take(&mut starting.waiting));
+            exec.starting = None;
+            for caller in waiting {
+                self.reply(caller, &Reply::ExecStarted { pid }, Vec::new());
+            }
+        }
+    }
+
+    pub(crate) fn finish_if_drained(&mut self, id: &str) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Phase::Draining { record, .. } = task.phase else { return };
+        if !task.output.is_complete() {
+            return;
+        }
+        task.phase = Phase::Ended(record);
+        // Nobody writes to it any more, and its end is what Linux tells the holder.
+        task._stdin = None;
+        if let Err(error) = self.ends.write(id, &record) {
+            journal::write(&format!("container {id}: {error}"));
+        }
+        self.peers.report(&Event::Exited { container: id.to_owned(), record }, &self.poll);
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.tasks.values().filter_map(Task::drains_until).min()
+    }
+
+    /// Stops waiting for pipes that a stranger holds.
+    pub(crate) fn end_late_drains(&mut self) {
+        let now = Instant::now();
+        let late = |task: &Task| task.drains_until().is_some_and(|until| until <= now);
+        let ids: Vec<String> = self.tasks.iter().filter(|(_, task)| late(task)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.output.give_up(&mut self.buffer, &self.poll);
+            }
+            self.finish_if_drained(&id);
+        }
+    }
+
+    /// Waits for a killed task to be reaped, and reports its end and that of its execs without waiting for its pipes.
+    ///
+    /// Execs are reaped on the way: the first process of a PID namespace ends only when all others in it are reaped.
+    pub(crate) fn settle(&mut self, id: &str) {
+        let deadline = Instant::now() + KILLED;
+        self.reap();
+        while self.tasks.get(id).is_some_and(Task::lives) && Instant::now() < deadline {
+            let timeout = Timespec { tv_sec: 0, tv_nsec: KILLED_PAUSE_NS };
+            let _ = rustix::event::poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], Some(&timeout));
+            self.reap();
+        }
+        if let Some(task) = self.tasks.get_mut(id).filter(|task| task.drains_until().is_some()) {
+            task.output.give_up(&mut self.buffer, &self.poll);
+        }
+        self.finish_if_drained(id);
+    }
+}
+
+impl Task {
+    fn drains_until(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Draining { until, .. } => Some(until),
+            Phase::Starting(_) | Phase::Running { .. } | Phase::Ended(_) => None,
+        }
+    }
+}
+
+impl Starting {
+    /// Reads the report; says whether the program runs.
+    fn hear(&mut self, poll: &Poll) -> bool {
+        match self.report.read() {
+            Ok(Outcome::Pending) => false,
+            Ok(Outcome::Running) => {
+                poll.remove(&self.report);
+                self.failure.is_none()
+            }
+            Ok(Outcome::Failed(failure)) => {
+                self.failure = Some(failure);
+                poll.remove(&self.report);
+                false
+            }
+            Err(error) => {
+                journal::write(&format!("a report can't be read: {error}"));
+                poll.remove(&self.report);
+                false
+            }
+        }
+    }
+}
+
+/// Says whether the kernel killed a process of a cgroup for memory. Asked while the cgroup is still there.
+fn was_out_of_memory(leaf: Option<&Leaf>) -> bool {
+    leaf.is_some_and(|leaf| leaf.oom_kills().is_ok_and(|kills| kills.is_some_and(|kills| kills > 0)))
+}

@@ -1,0 +1,267 @@
+//! Tasks: the running side of containers.
+//!
+//! ```text
+//! Starting ── report empty ──► Running ── reaped ──► Draining ── pipes ended ──► Ended ── dropped
+//!     └────── report: failed, reaped ──► gone, as if it never was
+//! ```
+
+use crate::error::{Failed, Result, Tried};
+use crate::exec::ExecProcess;
+use crate::log::Output;
+use crate::nodes::Node;
+use crate::peers::Caller;
+use crate::poll::{Poll, Token};
+use crate::sandbox::Sandbox;
+use orlop_cgroups::{CgroupPath, Hierarchies, Leaf};
+use orlop_exec::{Failure, Launched, Prepared, Refused, Report, Surroundings};
+use orlop_sys::clone::Child;
+use orlop_wire::exit::ExitRecord;
+use orlop_wire::frame::{Console, Failed as NotStarted, Phase as HowFar, Start, Stdin};
+use orlop_wire::plan::{JoinFrom, NamespaceKind, Plan};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+/// A container's processes and all that belongs to them.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// Names it in events.
+    pub(crate) number: u32,
+    pub(crate) child: Child,
+    /// `None` when its plan has no cgroup.
+    pub(crate) leaf: Option<Leaf>,
+    /// Its first process is that of a PID namespace: all others go with it.
+    pub(crate) has_own_pids: bool,
+    pub(crate) phase: Phase,
+    pub(crate) output: Output,
+    /// Keeps standard input open; nothing is written yet.
+    pub(crate) _stdin: Option<OwnedFd>,
+    pub(crate) execs: BTreeMap<u64, ExecProcess>,
+}
+
+/// How far a task is.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Its process is on the way to its program.
+    Starting(Box<Starting>),
+    /// Its program runs.
+    Running { started_ns: i64 },
+    /// Its first process was reaped; its pipes are read to their end, or until the deadline.
+    Draining { record: ExitRecord, until: Instant },
+    /// It ended, its log is complete, its record is on disk.
+    Ended(ExitRecord),
+}
+
+/// A process on the way to its program.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    pub(crate) report: Report,
+    /// To say in words what failed.
+    pub(crate) plan: Plan,
+    pub(crate) waiting: Vec<Caller>,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Why a task does not start.
+pub(crate) enum NoStart {
+    /// The request makes no sense.
+    Refused(Failed),
+    /// It was tried.
+    Failed(NotStarted),
+}
+
+/// What starting takes, of the shim.
+pub(crate) struct Place<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) hierarchies: &'a Hierarchies,
+    pub(crate) sandbox: Option<&'a Sandbox>,
+    pub(crate) tasks: &'a BTreeMap<String, Task>,
+    pub(crate) poll: &'a Poll,
+}
+
+// === impl Task ===
+
+impl Task {
+    /// Makes the cgroup, the pipes and the process.
+    pub(crate) fn start(
+        number: u32,
+        asked: Start,
+        slots: &[OwnedFd],
+        caller: Caller,
+        place: &Place<'_>,
+    ) -> std::result::Result<Self, NoStart> {
+        let refused = NoStart::Refused;
+        if asked.console == Console::Terminal {
+            let reason = "a terminal is not supported yet";
+            return Err(refused(Failed::refused("start a container", reason, libc::EOPNOTSUPP)));
+        }
+        let log = match asked.log {
+            Some(slot) => Some(take_slot(slots, slot).map_err(refused)?),
+            None => None,
+        };
+        let (stdin, kept) = open_stdin(asked.stdin, place.node).map_err(refused)?;
+        let leaf = make_leaf(&asked.plan, place.hierarchies).map_err(failed)?;
+        let launched =
+            Output::new(number, log, asked.line_bytes_max, place.poll).map_err(failed).and_then(|(output, ends)| {
+                let stdio = [stdin.as_fd(), ends.stdout.as_fd(), ends.stderr.as_fd()];
+                let launched = launch(&asked.plan, slots, leaf.as_ref(), None, stdio, place)?;
+                place.poll.add(&launched.report, Token::Report(number)).map_err(failed)?;
+                Ok((output, launched))
+            });
+        let (output, launched) = match launched {
+            Ok(launched) => launched,
+            Err(error) => {
+                remove_quietly(leaf);
+                return Err(error);
+            }
+        };
+        let has_own_pids = asked.plan.clone_flags & libc::CLONE_NEWPID as u64 != 0;
+        let starting = Starting { report: launched.report, plan: asked.plan, waiting: vec![caller], failure: None };
+        Ok(Self {
+            number,
+            child: launched.child,
+            leaf,
+            has_own_pids,
+            phase: Phase::Starting(Box::new(starting)),
+            output,
+            _stdin: kept,
+            execs: BTreeMap::new(),
+        })
+    }
+
+    /// Says whether its first process lives.
+    pub(crate) fn lives(&self) -> bool {
+        match self.phase {
+            Phase::Starting(_) | Phase::Running { .. } => true,
+            Phase::Draining { .. } | Phase::Ended(_) => false,
+        }
+    }
+
+    /// Returns how it ended, once that is known.
+    pub(crate) fn ended(&self) -> Option<ExitRecord> {
+        match self.phase {
+            Phase::Ended(record) => Some(record),
+            Phase::Starting(_) | Phase::Running { .. } | Phase::Draining { .. } => None,
+        }
+    }
+
+    /// Kills all its processes.
+    pub(crate) fn kill(&self) -> Result<()> {
+        match &self.leaf {
+            Some(leaf) => leaf.kill().tried("kill the processes of a container"),
+            None => self.signal(libc::SIGKILL as u8),
+        }
+    }
+
+    /// Sends a signal to its first process. Quiet when it has ended.
+    pub(crate) fn signal(&self, signal: u8) -> Result<()> {
+        signal_quietly(self.child.pidfd.as_fd(), signal)
+    }
+}
+
+/// Sends a signal. Quiet when the process has ended.
+pub(crate) fn signal_quietly(pidfd: BorrowedFd<'_>, signal: u8) -> Result<()> {
+    match orlop_sys::process::send_signal(pidfd, signal) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other.tried(format_args!("send signal {signal}")),
+    }
+}
+
+/// Prepares a plan and clones its process. `stdio` and the cgroup are decided by the caller.
+pub(crate) fn launch(
+    plan: &Plan,
+    slots: &[OwnedFd],
+    leaf: Option<&Leaf>,
+    below: Option<BorrowedFd<'_>>,
+    stdio: [BorrowedFd<'_>; 3],
+    place: &Place<'_>,
+) -> std::result::Result<Launched, NoStart> {
+    let entries = match leaf {
+        Some(leaf) => leaf.entry_fds().tried("open the cgroup of a process").map_err(failed)?,
+        None => Vec::new(),
+    };
+    let unified = leaf.and_then(Leaf::unified_dir_fd);
+    let around = Surroundings {
+        slots,
+        joins: joins(plan, slots, place).map_err(NoStart::Refused)?,
+        shm: place.sandbox.map(Sandbox::shm),
+        cgroup: below.or(unified),
+        // A process born in a cgroup of the unified hierarchy must not move out of it again.
+        cgroup_entries: entries.iter().map(AsFd::as_fd).filter(|fd| !is_unified(*fd)).collect(),
+        stdio,
+        node_proc: place.node.proc.as_fd(),
+        own_pid_namespace: place.node.pid_namespace.as_fd(),
+    };
+    let prepared = Prepared::new(plan, around).map_err(|error: Refused| {
+        NoStart::Refused(Failed::refused("read the plan of a process", error, libc::EINVAL))
+    })?;
+    prepared.launch().tried("clone a process").map_err(failed)
+}
+
+/// Finds the namespaces to join.
+fn joins<'a>(plan: &Plan, slots: &'a [OwnedFd], place: &Place<'a>) -> Result<Vec<BorrowedFd<'a>>> {
+    let missing = |what: &str| Failed::refused("find a namespace to join", what, libc::EINVAL);
+    let find = |kind: NamespaceKind, from: &JoinFrom| match from {
+        JoinFrom::Sandbox => place.sandbox.ok_or_else(|| missing("the sandbox is not set up"))?.namespace(kind),
+        JoinFrom::Task(container) => match place.tasks.get(container) {
+            Some(task) if task.lives() => Ok(task.child.pidfd.as_fd()),
+            Some(_) => Err(missing("the container it belongs to has ended")),
+            None => Err(missing("the container it belongs to is not known")),
+        },
+        JoinFrom::Slot(slot) => {
+            let found = usize::try_from(*slot).ok().and_then(|at| slots.get(at));
+            found.map(AsFd::as_fd).ok_or_else(|| missing("its descriptor was not sent"))
+        }
+    };
+    plan.join.iter().map(|join| find(join.kind, &join.from)).collect()
+}
+
+/// Makes the leaf of a container and writes its limits.
+fn make_leaf(plan: &Plan, hierarchies: &Hierarchies) -> Result<Option<Leaf>> {
+    let Some(cgroup) = &plan.cgroup else { return Ok(None) };
+    let path = CgroupPath::parse(&cgroup.path).tried("make the cgroup of a container")?;
+    let leaf = Leaf::create(hierarchies, &path).tried("make the cgroup of a container")?;
+    for write in &cgroup.writes {
+        if let Err(error) = leaf.write(write).tried("limit a container") {
+            remove_quietly(Some(leaf));
+            return Err(error);
+        }
+    }
+    Ok(Some(leaf))
+}
+
+/// Removes the cgroup of a process that never was; the sandbox's removal takes what stays.
+pub(crate) fn remove_quietly(leaf: Option<Leaf>) {
+    if let Some(Err(error)) = leaf.map(Leaf::remove) {
+        crate::journal::write(&Failed::cgroup("remove a cgroup", &error).to_string());
+    }
+}
+
+/// Opens standard input, and what must stay open with it.
+fn open_stdin(stdin: Stdin, node: &Node) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    let tried = "open standard input";
+    match stdin {
+        Stdin::Null => Ok((node.null.try_clone().tried(tried)?, None)),
+        Stdin::Open | Stdin::Once => {
+            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(tried)?;
+            Ok((read, Some(write)))
+        }
+    }
+}
+
+/// Takes the log file out of the slots. The place stays taken, so that other slots keep their numbers.
+fn take_slot(slots: &[OwnedFd], slot: u32) -> Result<OwnedFd> {
+    let found = usize::try_from(slot).ok().and_then(|at| slots.get(at));
+    let found = found.ok_or_else(|| Failed::refused("open the log", "its descriptor was not sent", libc::EINVAL))?;
+    found.try_clone().tried("open the log")
+}
+
+fn is_unified(file: BorrowedFd<'_>) -> bool {
+    const CGROUP2_MAGIC: i64 = libc::CGROUP2_SUPER_MAGIC;
+    rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == CGROUP2_MAGIC)
+}
+
+fn failed(error: Failed) -> NoStart {
+    let errno = error.errno();
+    NoStart::Failed(NotStarted { what: error.to_string(), errno, phase: HowFar::Setup })
+}

@@ -1,0 +1,127 @@
+//! The mounts of a container.
+
+use crate::{Inputs, SpecError};
+use orlop_model::container::{Mount as Asked, MountAccess, NamespaceMode, Propagation, RootfsAccess};
+use orlop_model::sandbox::NamespaceScope;
+use orlop_plan::compile::SANDBOX_SHM;
+use orlop_plan::oci::Mount;
+use orlop_plan::path::clean;
+use std::path::Path;
+
+/// Files of the sandbox that its containers see.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const HOSTNAME: &str = "/etc/hostname";
+const HOSTS: &str = "/etc/hosts";
+
+/// Returns the mounts: the defaults that the container does not replace, its own and the sandbox's files, those nearer to
+/// the root first, so that none hides another.
+pub(crate) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, SpecError> {
+    let asked = inputs.container.mounts.iter().map(|mount| bind(mount, inputs)).collect::<Result<Vec<_>, _>>()?;
+    let replaced = |target: &str| asked.iter().any(|mount| mount.destination == target);
+    let mut all = defaults(inputs);
+    all.retain(|mount| {
+        // In a /sys of its own, often the node's, nothing is made or mounted.
+        let below = mount.destination.starts_with("/sys/") && (replaced("/sys") || replaced("/sys/fs"));
+        !replaced(&mount.destination) && !below
+    });
+    let mut own = files(inputs)?;
+    own.retain(|mount| !replaced(&mount.destination));
+    all.extend(own);
+    all.extend(asked);
+    all.sort_by_key(|mount| mount.destination.matches('/').count());
+    Ok(all)
+}
+
+fn defaults(inputs: &Inputs<'_>) -> Vec<Mount> {
+    let access = if inputs.container.security.privileged { "rw" } else { "ro" };
+    vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        shm(inputs),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]),
+    ]
+}
+
+/// `/dev/shm` goes with the IPC namespace: who shares one shares the other.
+fn shm(inputs: &Inputs<'_>) -> Mount {
+    let bound = |source: &str| mount("/dev/shm", "bind", source, &["rbind", "rprivate", "nosuid", "nodev", "noexec"]);
+    let own = || mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]);
+    match (&inputs.container.namespaces.ipc, inputs.sandbox.ipc) {
+        (NamespaceMode::Host, _) | (NamespaceMode::OfSandbox, NamespaceScope::Host) => bound("/dev/shm"),
+        (NamespaceMode::OfSandbox, NamespaceScope::Sandbox) => bound(SANDBOX_SHM),
+        (NamespaceMode::New | NamespaceMode::OfContainer(_) | NamespaceMode::Path(_), _) => own(),
+    }
+}
+
+/// The sandbox's files, read-only where the root is: a container must not change them for the others then.
+fn files(inputs: &Inputs<'_>) -> Result<Vec<Mount>, SpecError> {
+    let access = match inputs.container.rootfs {
+        RootfsAccess::ReadWrite => "rw",
+        RootfsAccess::ReadOnly => "ro",
+    };
+    let files =
+        [(RESOLV_CONF, &inputs.files.resolv_conf), (HOSTNAME, &inputs.files.hostname), (HOSTS, &inputs.files.hosts)];
+    let mut found = Vec::new();
+    for (target, source) in files {
+        if let Some(source) = source {
+            found.push(mount(target, "bind", text(source, target)?, &["rbind", "rprivate", access]));
+        }
+    }
+    Ok(found)
+}
+
+fn bind(asked: &Asked, inputs: &Inputs<'_>) -> Result<Mount, SpecError> {
+    let shown = asked.target.display().to_string();
+    let target = text(&asked.target, &shown)?;
+    let source = text(&asked.source, &shown)?;
+    let field = || format!("mount {shown}");
+    if target.is_empty() {
+        return Err(SpecError::invalid(field(), "its path inside is empty"));
+    }
+    if !source.starts_with('/') {
+        return Err(SpecError::invalid(field(), format!("its source {source:?} is not an absolute path")));
+    }
+    let access = match asked.access {
+        MountAccess::ReadWrite => "rw",
+        MountAccess::ReadOnly => "ro",
+        MountAccess::ReadOnlyRecursive => {
+            let refuse = |why| Err(SpecError::RecursiveReadOnly { target: shown.clone(), why });
+            match (asked.propagation, inputs.host.recursive_readonly) {
+                (Propagation::HostToContainer | Propagation::Bidirectional, _) => {
+                    return refuse("must have private propagation, since later mounts would be writable");
+                }
+                (Propagation::Private, false) => return refuse("needs Linux 5.12"),
+                (Propagation::Private, true) => "rro",
+            }
+        }
+    };
+    let propagation = match asked.propagation {
+        Propagation::Private => "rprivate",
+        Propagation::HostToContainer => "rslave",
+        Propagation::Bidirectional => "rshared",
+    };
+    Ok(mount(&clean(target), "bind", source, &["rbind", propagation, access]))
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.to_owned(),
+        kind: Some(kind.to_owned()),
+        source: Some(source.to_owned()),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..Mount::default()
+    }
+}
+
+fn text<'a>(path: &'a Path, target: &str) -> Result<&'a str, SpecError> {
+    let plain = path.to_str().filter(|text| !text.contains('\0'));
+    plain.ok_or_else(|| SpecError::invalid(format!("mount {target}"), "a path of it is not UTF-8 or holds NUL"))
+}

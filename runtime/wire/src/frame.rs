@@ -1,0 +1,469 @@
+//! Messages, and their encoding.
+//!
+//! ```text
+//! client → server   Hello{min, max, features}           the first datagram each way, of a form that never changes
+//! server → client   Hello{min, max, features} + pidfd   slot 0 is the server's own pidfd
+//! client → server   number, Request (+ slots)
+//! server → client   Reply number, Reply (+ slots)       replies may come in any order
+//! server → client   Event                               unnumbered, to every connection
+//! ```
+//!
+//! The spawner listens on `<run>/spawner.sock`, a shim on `<dir>/shim.sock`. Such a path may be longer than the 107 bytes
+//! of a socket address: both sides open the folder (`O_PATH`) and name the socket `/proc/self/fd/<n>/shim.sock`.
+//!
+//! What always holds: a shim sends [`Reply::Started`] before the [`Event::Exited`] of the same container, and writes an end
+//! to `<dir>/exits/<container>` before it sends it. A connection that does not read its events is closed by the shim:
+//! the daemon connects again and asks by [`Request::List`]. Every request may come twice and is then quiet.
+
+use crate::exit::{ExitRecord, ExitStatus};
+use crate::plan::{Plan, Slot};
+use serde::{Deserialize, Serialize};
+
+/// Oldest version of the protocol that this build speaks.
+pub const VERSION_MIN: u32 = 1;
+/// Newest version of the protocol that this build speaks.
+pub const VERSION_MAX: u32 = 1;
+/// Optional abilities that this build has; none yet.
+pub const FEATURES: u64 = 0;
+
+/// Name of the spawner's socket in the run folder.
+pub const SPAWNER_SOCKET: &str = "spawner.sock";
+/// Name of a shim's socket in its sandbox's folder.
+pub const SHIM_SOCKET: &str = "shim.sock";
+/// Name of the folder of exit records in a sandbox's folder.
+pub const EXITS_DIR: &str = "exits";
+
+/// Bytes of an encoded message, wherever it travels. execve(2) takes about 2 MiB of arguments and environment here;
+/// mounts and a seccomp program come on top.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Characters of a container or sandbox id; the model allows 128.
+pub const ID_BYTES_MAX: usize = 128;
+/// Descriptors in one datagram: the kernel's `SCM_MAX_FD` is 253, and one is kept for a body in a memfd.
+pub const SLOTS_MAX: usize = 252;
+/// Execs of one container at once; the shim answers `EAGAIN` beyond it. A probe storm must not fill the process table.
+pub const EXECS_MAX: usize = 64;
+
+const HELLO_MAGIC: [u8; 4] = *b"orlp";
+const HELLO_BYTES: usize = 20;
+
+/// Why bytes are not a message, or a message can't be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// More than [`BODY_BYTES_MAX`].
+    #[error("a message of {0} bytes is larger than {BODY_BYTES_MAX}")]
+    TooLarge(usize),
+    /// Not a message of this protocol.
+    #[error("malformed message: {0}")]
+    Malformed(&'static str),
+    /// The first datagram is not a `Hello`.
+    #[error("the peer does not speak this protocol")]
+    NotHello,
+    /// No version both sides speak.
+    #[error("no common version: the peer speaks {min} to {max}, we speak {VERSION_MIN} to {VERSION_MAX}")]
+    NoCommonVersion {
+        /// The peer's oldest.
+        min: u32,
+        /// The peer's newest.
+        max: u32,
+    },
+    /// Postcard could not encode; a fault of ours.
+    #[error("a message can't be encoded")]
+    Unencodable,
+}
+
+/// The first datagram each way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Oldest version spoken.
+    pub min: u32,
+    /// Newest version spoken.
+    pub max: u32,
+    /// Optional abilities.
+    pub features: u64,
+}
+
+/// What a client asks of the spawner or of a shim. New ones go to the end; a server answers [`Reply::Unsupported`] to
+/// those it does not know or that are not its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    // === to the spawner ===
+    /// Starts a shim; answered by [`Reply::Spawned`] once its socket can be connected to. One that lives is returned.
+    Spawn {
+        /// Id of its sandbox.
+        sandbox: String,
+        /// Its folder, absolute: holds the socket and the exit records.
+        dir: String,
+    },
+    /// Asks the spawner whether it has shims: [`Reply::Shims`].
+    Shims,
+    /// Ends the spawner once the reply is sent: [`Reply::Done`]. Refused with `EBUSY` while a shim lives.
+    End,
+
+    // === to a shim ===
+    /// Makes namespaces, sysctls, host name, `/dev/shm` and cgroup of the sandbox: [`Reply::Done`]. Quiet when done already.
+    SetUp(SetUp),
+    /// Asks for the network namespace: [`Reply::NetworkNamespace`]; `EINVAL` when the sandbox has the node's.
+    NetworkNamespace,
+    /// Starts a container: [`Reply::Started`] or [`Reply::Failed`]. One that runs or has run is reported, not started again.
+    Start(Start),
+    /// Sends a signal to the first process: [`Reply::Done`]. Quiet when it has ended.
+    Signal {
+        /// Which container.
+        container: String,
+        /// Signal number.
+        signal: u8,
+    },
+    /// Kills every process of a container, by cgroup: [`Reply::Done`]. Quiet when it has ended.
+    Kill {
+        /// Which container.
+        container: String,
+    },
+    /// Freezes every process of a container: [`Reply::Done`].
+    Freeze {
+        /// Which container.
+        container: String,
+    },
+    /// Thaws every process of a container: [`Reply::Done`].
+    Thaw {
+        /// Which container.
+        container: String,
+    },
+    /// Kills what is left of a container, removes its cgroup, forgets it with its exit record: [`Reply::Done`].
+    /// Quiet when it is not known.
+    DropTask {
+        /// Which container.
+        container: String,
+    },
+    /// Runs a program in a container: [`Reply::ExecStarted`] or [`Reply::Failed`], later [`Event::ExecExited`].
+    Exec(Exec),
+    /// Kills an exec with all it started: [`Reply::Done`]. Quiet when it has ended.
+    KillExec {
+        /// Which container.
+        container: String,
+        /// Number given by [`Exec`].
+        exec: u64,
+    },
+    /// Asks for every task, ended ones included until they are dropped: [`Reply::Tasks`].
+    List,
+    /// Replaces the log file of a container: [`Reply::Done`].
+    ReopenLog {
+        /// Which container.
+        container: String,
+        /// The new file, open for appending.
+        log: Slot,
+    },
+    /// Kills every process of the sandbox, removes its cgroups, answers [`Reply::Down`] with every end, and exits.
+    ShutDown,
+}
+
+/// Number of requests known; a tag beyond it comes from a newer client.
+const REQUESTS: u32 = 16;
+
+/// What a sandbox consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetUp {
+    /// Host name; `None` keeps the node's.
+    pub hostname: Option<String>,
+    /// Network namespace.
+    pub network: Scope,
+    /// IPC namespace.
+    pub ipc: Scope,
+    /// UTS namespace.
+    pub uts: Scope,
+    /// Sysctls, path below `/proc/sys` with slashes and value, written inside the new namespaces.
+    pub sysctls: Vec<(String, String)>,
+    /// Cgroup of the sandbox, below the root of every hierarchy, starting with `/`. Containers are leaves below it.
+    pub cgroup: String,
+    /// Size of `/dev/shm`.
+    pub shm_bytes: u64,
+}
+
+/// Whose namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// A new one, the sandbox's own.
+    New,
+    /// The node's.
+    Host,
+}
+
+/// How a container is started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Its id.
+    pub container: String,
+    /// What its process does.
+    pub plan: Plan,
+    /// What standard input is.
+    pub stdin: Stdin,
+    /// Pipes or a terminal.
+    pub console: Console,
+    /// The log file, open for appending; `None` drops the output.
+    pub log: Option<Slot>,
+    /// Bytes of output in one log line; a longer one is written in parts tagged `P`.
+    pub line_bytes_max: u32,
+}
+
+/// What standard input of a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// Open until the container ends.
+    Open,
+    /// Open until the first attached client closes it.
+    Once,
+}
+
+/// What standard input and output of a container are connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Console {
+    /// Three pipes.
+    Pipes,
+    /// A pseudo-terminal.
+    Terminal,
+}
+
+/// How a program is run in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// The container.
+    pub container: String,
+    /// Chosen by the daemon, never used again for this shim.
+    pub exec: u64,
+    /// What its process does; joins namespaces of the task, makes none.
+    pub plan: Plan,
+    /// Its standard input; `None` is `/dev/null`.
+    pub stdin: Option<Slot>,
+    /// Its standard output; `None` is `/dev/null`.
+    pub stdout: Option<Slot>,
+    /// Its standard error; `None` is `/dev/null`.
+    pub stderr: Option<Slot>,
+}
+
+/// What a server answers. New ones go to the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It is so, now or since before.
+    Done,
+    /// The request is not known here.
+    Unsupported,
+    /// It could not be done.
+    Error {
+        /// The kernel's reason, or `EIO`.
+        errno: i32,
+        /// What was tried and what was wrong.
+        message: String,
+    },
+    /// The shim lives. Slot 0 is its pidfd.
+    Spawned {
+        /// Process id on the node.
+        pid: u32,
+    },
+    /// Ids of sandboxes whose shims the spawner started and has not seen end.
+    Shims(Vec<String>),
+    /// Slot 0 is the namespace, slot 1 a `NETLINK_ROUTE` socket made inside.
+    NetworkNamespace,
+    /// The program runs.
+    Started {
+        /// Process id on the node.
+        pid: u32,
+        /// When, nanoseconds since the epoch.
+        at_ns: i64,
+    },
+    /// The process was made but could not become the program; nothing of it is left.
+    Failed(Failed),
+    /// The program runs.
+    ExecStarted {
+        /// Process id on the node.
+        pid: u32,
+    },
+    /// Tasks by container id.
+    Tasks(Vec<(String, TaskState)>),
+    /// Ends by container id; the shim exits.
+    Down(Vec<(String, ExitRecord)>),
+}
+
+const REPLIES: u32 = 11;
+
+/// Why a process could not become its program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// What was tried: [`crate::plan::Op::describe`], or `run "/bin/x"`.
+    pub what: String,
+    /// Why.
+    pub errno: i32,
+    /// How far it came.
+    pub phase: Phase,
+}
+
+/// How far a process came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Cgroup, clone, namespaces or an operation failed.
+    Setup,
+    /// Everything was done; no candidate could be executed.
+    Exec,
+}
+
+/// What a shim says of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskState {
+    /// Its first process runs.
+    Running {
+        /// Process id on the node.
+        pid: u32,
+        /// When it was started, nanoseconds since the epoch.
+        started_ns: i64,
+    },
+    /// It ended.
+    Ended(ExitRecord),
+}
+
+/// What a shim reports by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The first process of a container ended, its log is complete and its exit record written.
+    Exited {
+        /// Which container.
+        container: String,
+        /// How.
+        record: ExitRecord,
+    },
+    /// An exec ended.
+    ExecExited {
+        /// Which container.
+        container: String,
+        /// Number given by [`Exec`].
+        exec: u64,
+        /// How.
+        status: ExitStatus,
+    },
+}
+
+const EVENTS: u32 = 2;
+
+/// A request as its server sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// One that is known.
+    Known(Request),
+    /// One that is not, or can't be read: answer [`Reply::Unsupported`].
+    Unknown,
+}
+
+/// A message as its client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The answer to the request of this number.
+    Reply {
+        /// Number of the request.
+        number: u64,
+        /// The answer; `None` is one of a newer server.
+        reply: Option<Reply>,
+    },
+    /// A report; `None` is one of a newer server.
+    Event(Option<Event>),
+}
+
+// === impl Hello ===
+
+impl Hello {
+    /// What this build says.
+    pub const OURS: Self = Self { min: VERSION_MIN, max: VERSION_MAX, features: FEATURES };
+
+    /// Encodes it. This form never changes, whatever the version.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HELLO_BYTES);
+        bytes.extend_from_slice(&HELLO_MAGIC);
+        bytes.extend_from_slice(&self.min.to_le_bytes());
+        bytes.extend_from_slice(&self.max.to_le_bytes());
+        bytes.extend_from_slice(&self.features.to_le_bytes());
+        bytes
+    }
+
+    /// Decodes the first datagram of a connection. Bytes behind the known ones are a newer build's and passed over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let rest = bytes.strip_prefix(&HELLO_MAGIC).ok_or(WireError::NotHello)?;
+        let (min, rest) = rest.split_first_chunk().ok_or(WireError::NotHello)?;
+        let (max, rest) = rest.split_first_chunk().ok_or(WireError::NotHello)?;
+        let (features, _) = rest.split_first_chunk().ok_or(WireError::NotHello)?;
+        Ok(Self {
+            min: u32::from_le_bytes(*min),
+            max: u32::from_le_bytes(*max),
+            features: u64::from_le_bytes(*features),
+        })
+    }
+
+    /// Returns the newest version that both sides speak.
+    pub fn agree(&self, peer: &Self) -> Result<u32, WireError> {
+        let version = self.max.min(peer.max);
+        if version < self.min.max(peer.min) {
+            return Err(WireError::NoCommonVersion { min: peer.min, max: peer.max });
+        }
+        Ok(version)
+    }
+}
+
+// === encoding ===
+
+/// Tags of what a server sends.
+const REPLY: u8 = 0;
+const EVENT: u8 = 1;
+
+/// Encodes a request.
+pub fn encode_request(number: u64, request: &Request) -> Result<Vec<u8>, WireError> {
+    encode(&(number, request))
+}
+
+/// Encodes a reply.
+pub fn encode_reply(number: u64, reply: &Reply) -> Result<Vec<u8>, WireError> {
+    encode(&(REPLY, number, reply))
+}
+
+/// Encodes an event.
+pub fn encode_event(event: &Event) -> Result<Vec<u8>, WireError> {
+    encode(&(EVENT, event))
+}
+
+/// Decodes what a client sent, as far as its number: without one there is nobody to answer, and the connection ends.
+pub fn decode_request(body: &[u8]) -> Result<(u64, Asked), WireError> {
+    let (number, rest) = take::<u64>(body)?;
+    Ok((number, decode(rest, REQUESTS).ok().flatten().map_or(Asked::Unknown, Asked::Known)))
+}
+
+/// Decodes what a server sent.
+pub fn decode_heard(body: &[u8]) -> Result<Heard, WireError> {
+    let (tag, rest) = take::<u8>(body)?;
+    match tag {
+        REPLY => {
+            let (number, rest) = take::<u64>(rest)?;
+            Ok(Heard::Reply { number, reply: decode(rest, REPLIES)? })
+        }
+        EVENT => Ok(Heard::Event(decode(rest, EVENTS)?)),
+        _ => Err(WireError::Malformed("neither a reply nor an event")),
+    }
+}
+
+fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
+    let bytes = postcard::to_stdvec(message).map_err(|_| WireError::Unencodable)?;
+    if bytes.len() > BODY_BYTES_MAX { Err(WireError::TooLarge(bytes.len())) } else { Ok(bytes) }
+}
+
+/// Decodes an enum that takes all of `body`; `None` when its variant is beyond the `known` ones.
+fn decode<'a, T: Deserialize<'a>>(body: &'a [u8], known: u32) -> Result<Option<T>, WireError> {
+    let (tag, _) = take::<u32>(body)?;
+    if tag >= known {
+        return Ok(None);
+    }
+    let (message, rest) = take(body)?;
+    if rest.is_empty() { Ok(Some(message)) } else { Err(WireError::Malformed("bytes behind its end")) }
+}
+
+fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), WireError> {
+    if bytes.len() > BODY_BYTES_MAX {
+        return Err(WireError::TooLarge(bytes.len()));
+    }
+    postcard::take_from_bytes(bytes).map_err(|_| WireError::Malformed("cut short or a value out of range"))
+}

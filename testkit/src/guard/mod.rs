@@ -1,0 +1,267 @@
+//! The leak guard: what was there before a test is there after it, and nothing else.
+//!
+//! Make a [`Guard`] first in a test, then the grounds, nodes and pods; they are dropped in the opposite order, and the guard
+//! compares last. It compares the mount table, temporary and run folders, IPAM reservations, processes and zombies, links,
+//! addresses, routes, nf_tables, sysctls and control groups, on the host and on every ground, and gives the kernel ten
+//! seconds to finish. A test that panics is compared too. What is left is named and the test fails; then the guard removes
+//! what carries its mark, so that the next test starts clean.
+
+mod host;
+mod network;
+mod process;
+mod snapshot;
+
+pub(crate) use host::{add_reservations, add_tree, hierarchies, is_folder};
+pub(crate) use network::add_network;
+pub use process::{Marks, Process, processes};
+pub use snapshot::{Kind, Leak, Name, Snapshot};
+
+use crate::ground::Ground;
+use crate::host_lock::HostLock;
+use crate::scratch::MARK;
+use crate::wait::wait_for;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long the kernel may take to finish: links vanish some 40 ms after their namespace, pid 1 reaps after up to 2 s.
+pub const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// How long killed processes may take to go while the guard cleans up after a leak.
+const CLEAN_LIMIT: Duration = Duration::from_secs(5);
+/// Set when other work runs on the machine at the same time: then only what carries our mark, or lies on a ground, counts.
+const SHARED_HOST: &str = "ORLOP_SHARED_HOST";
+
+/// Compares before with after; see the module's page.
+#[derive(Debug)]
+pub struct Guard {
+    patience: Duration,
+    shared_host: bool,
+    host: Snapshot,
+    processes: BTreeSet<(u32, u64)>,
+    grounds: Mutex<Vec<(Arc<Ground>, Snapshot)>>,
+    finished: bool,
+    _lock: HostLock,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Guard {
+    /// Waits for its turn on this machine, then notes what is there.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_patience(SETTLE_LIMIT)
+    }
+
+    /// The same with another limit for the kernel to finish; for tests of the guard itself.
+    #[must_use]
+    pub fn with_patience(patience: Duration) -> Self {
+        let lock = HostLock::take();
+        Self {
+            patience,
+            shared_host: std::env::var_os(SHARED_HOST).is_some(),
+            host: host_snapshot(),
+            processes: processes().values().map(|process| (process.pid, process.started)).collect(),
+            grounds: Mutex::default(),
+            finished: false,
+            _lock: lock,
+        }
+    }
+
+    /// Makes a ground for a daemon; it is compared and removed with the guard.
+    ///
+    /// # Panics
+    /// When it can't be made, for want of privileges.
+    #[must_use]
+    pub fn ground(&self) -> Arc<Ground> {
+        self.keep(Ground::new().expect("tests of the whole daemon run as root, with iproute2 installed"))
+    }
+
+    /// Makes a ground in the network namespace of another: for daemons that live side by side.
+    ///
+    /// # Panics
+    /// When it can't be made, for want of space.
+    #[must_use]
+    pub fn ground_beside(&self, other: &Ground) -> Arc<Ground> {
+        self.keep(Ground::beside(other).expect("the temporary folder is writable"))
+    }
+
+    /// Makes a ground in the network namespace of this program: for a daemon that must reach what the host reaches.
+    ///
+    /// # Panics
+    /// When it can't be made, for want of space.
+    #[must_use]
+    pub fn ground_on_host_network(&self) -> Arc<Ground> {
+        self.keep(Ground::on_host_network().expect("the temporary folder is writable"))
+    }
+
+    fn keep(&self, ground: Ground) -> Arc<Ground> {
+        let ground = Arc::new(ground);
+        let snapshot = ground.snapshot();
+        self.grounds().push((Arc::clone(&ground), snapshot));
+        ground
+    }
+
+    /// Waits until nothing differs from the beginning; returns what still does when patience ends.
+    #[must_use]
+    pub fn leaks(&self) -> Vec<Leak> {
+        let mut leaks = Vec::new();
+        let _ = wait_for(self.patience, || {
+            leaks = self.look();
+            leaks.is_empty().then_some(())
+        });
+        leaks
+    }
+
+    /// Compares and cleans up now; for programs that tell themselves what is left.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Leak> {
+        self.finished = true;
+        let leaks = self.leaks();
+        self.clean();
+        leaks
+    }
+
+    /// Lists everything watched, processes too, at this moment: to compare later with [`Guard::differences`].
+    #[must_use]
+    pub fn now(&self) -> Snapshot {
+        let mut snapshot = host_snapshot();
+        for (ground, _) in self.grounds().iter() {
+            snapshot.extend(ground.snapshot());
+        }
+        self.add_processes(&mut snapshot);
+        snapshot.retain(|name| self.counts(name));
+        snapshot
+    }
+
+    /// Waits until everything is again as it was at `before`; returns what still differs when patience ends.
+    #[must_use]
+    pub fn differences(&self, before: &Snapshot) -> Vec<Leak> {
+        let mut leaks = Vec::new();
+        let _ = wait_for(self.patience, || {
+            leaks = before.leaks_until(&self.now());
+            leaks.is_empty().then_some(())
+        });
+        leaks
+    }
+
+    fn look(&self) -> Vec<Leak> {
+        let mut before = self.host.clone();
+        for (_, snapshot) in self.grounds().iter() {
+            before.extend(snapshot.clone());
+        }
+        before.retain(|name| self.counts(name));
+        before.leaks_until(&self.now())
+    }
+
+    fn add_processes(&self, snapshot: &mut Snapshot) {
+        let all = processes();
+        for process in self.marks().ours(&all) {
+            if !self.processes.contains(&(process.pid, process.started)) && Process::read(process.pid).is_some() {
+                let kind = if process.zombie { Kind::Zombie } else { Kind::Process };
+                snapshot.add(kind, "", process.describe(), "");
+            }
+        }
+    }
+
+    /// Returns by what processes of this test are known.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        let grounds = self.grounds();
+        Marks {
+            names: grounds.iter().map(|(ground, _)| ground.name().to_owned()).collect(),
+            netns: grounds.iter().map(|(ground, _)| ground.netns_inode()).collect(),
+            orphans_count: !self.shared_host,
+        }
+    }
+
+    /// The folder of a living ground is no leak; on a shared host nothing is that doesn't carry our mark.
+    fn counts(&self, name: &Name) -> bool {
+        let on_host = name.place.is_empty();
+        let is_ground = || self.grounds().iter().any(|(ground, _)| Path::new(&name.name) == ground.path());
+        let marked = || name.name.contains(&format!("{MARK}{}-", std::process::id()));
+        let is_process = matches!(name.kind, Kind::Process | Kind::Zombie);
+        !(on_host && (is_ground() || (self.shared_host && !is_process && !marked())))
+    }
+
+    fn grounds(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Ground>, Snapshot)>> {
+        // A test that panicked must still be compared.
+        self.grounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes what carries our mark. Goes on after an error: what stays is what the next guard finds.
+    fn clean(&self) {
+        let grounds: Vec<_> = std::mem::take(&mut *self.grounds());
+        let names: Vec<String> = grounds.iter().map(|(ground, _)| ground.name().to_owned()).collect();
+        let netns = grounds.iter().map(|(ground, _)| ground.netns_inode()).collect();
+        let marks = Marks { names, netns, orphans_count: false };
+        // Until none is left: a spawner may start another while we kill.
+        let _ = wait_for(CLEAN_LIMIT, || kill_all(&marks, &self.processes).then_some(()));
+        for (ground, _) in &grounds {
+            clean_mounts(ground.path());
+            for cgroup in ground.cgroups() {
+                let _ = fs::remove_dir(cgroup);
+            }
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let leaks = self.leaks();
+        self.clean();
+        if leaks.is_empty() {
+            return;
+        }
+        let lines: Vec<String> = leaks.iter().map(|leak| format!("  {leak}")).collect();
+        let report = format!("the test left the machine changed:\n{}", lines.join("\n"));
+        if std::thread::panicking() {
+            // A second panic would abort the whole run and hide the first.
+            eprintln!("{report}");
+        } else {
+            panic!("{report}");
+        }
+    }
+}
+
+fn host_snapshot() -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    host::add_mounts(&mut snapshot);
+    host::add_folders(&mut snapshot);
+    host::add_cgroups(&mut snapshot);
+    network::add_network(&mut snapshot, "");
+    network::add_host_sysctls(&mut snapshot);
+    snapshot
+}
+
+/// Kills what is ours and not older than the guard. Returns whether there was nothing to kill.
+fn kill_all(marks: &Marks, older: &BTreeSet<(u32, u64)>) -> bool {
+    let all = processes();
+    let mut none = true;
+    for process in marks.ours(&all) {
+        if process.zombie || older.contains(&(process.pid, process.started)) {
+            continue;
+        }
+        none = false;
+        if let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    none
+}
+
+/// Takes away every mount below a folder, the newest first.
+fn clean_mounts(folder: &Path) {
+    for mount in host::mounts().into_iter().rev().filter(|mount| mount.point.starts_with(folder)) {
+        let _ = rustix::mount::unmount(&mount.point, rustix::mount::UnmountFlags::DETACH);
+    }
+}

@@ -1,0 +1,80 @@
+//! Checks of the workspace itself, and the commands behind the Makefile.
+//!
+//! Not for anything that ships. Start at [`main`]; the laws are in [`house`], the test ring in [`ring`].
+
+#![allow(clippy::print_stdout, reason = "this program talks to a person")]
+
+mod house;
+mod ring;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::process::{Command, ExitCode};
+
+/// Checks of the workspace itself.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs the house ring: format, lints, every test; closes with one line of figures
+    Test,
+    /// Checks the dependency law, licenses, bans and sources
+    House,
+    /// Runs a suite by others against orlop
+    Conformance {
+        /// Which
+        suite: Suite,
+        /// Handed on to the suite's runner
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Suite {
+    /// The real crictl, each command once on a thing that is there and once on one that isn't
+    Crictl,
+    /// Kubernetes' own validation suite of the CRI
+    Critest,
+}
+
+impl Suite {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Crictl => "crictl",
+            Self::Critest => "critest",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().task {
+        Task::Test => ring::run(),
+        Task::House => house::run(),
+        Task::Conformance { suite, rest } => conformance(suite, &rest),
+    }
+}
+
+/// Builds what the suites need and hands over to their runner.
+fn conformance(suite: Suite, rest: &[String]) -> ExitCode {
+    let packages = ["-p", "orlopd", "-p", "orlop-shim", "-p", "orlop-conformance"];
+    let built = cargo().arg("build").arg("--bins").args(packages).status();
+    if !built.is_ok_and(|status| status.success()) {
+        return ExitCode::FAILURE;
+    }
+    let run = ["run", "--quiet", "-p", "orlop-conformance", "--", suite.name()];
+    match cargo().args(run).args(rest).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The cargo that runs us, in the workspace's folder.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(house::workspace());
+    command
+}

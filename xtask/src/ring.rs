@@ -1,0 +1,106 @@
+//! The house ring: format, lints, all tests, and one closing line: `tests: N passed, M failed, K skipped`.
+
+use crate::cargo;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+use std::time::Instant;
+
+/// Where tests that can't run here write why, one line each; see the testkit's `skip`. The test harness knows no skipping.
+const SKIPS: &str = "ORLOP_SKIPS";
+
+/// How many tests ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Tally {
+    fn one(passed: bool) -> Self {
+        Self { passed: usize::from(passed), failed: usize::from(!passed), skipped: 0 }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// Runs the ring. Goes on after a failure, so that one run tells all.
+pub fn run() -> ExitCode {
+    let mut tally = Tally::default();
+    tally.add(Tally::one(step("format", &["fmt", "--all", "--check"])));
+    tally
+        .add(Tally::one(step("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])));
+    // Tests of the whole daemon run its binaries, which cargo doesn't build for another package's tests.
+    tally.add(Tally::one(step("binaries", &["build", "--workspace", "--bins", "--quiet"])));
+    tally.add(tests());
+    println!("tests: {} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn step(name: &str, arguments: &[&str]) -> bool {
+    let begun = Instant::now();
+    let passed = cargo().args(arguments).status().is_ok_and(|status| status.success());
+    println!("{name}: {} in {:.1} s", if passed { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f64());
+    passed
+}
+
+fn tests() -> Tally {
+    let skips = std::env::temp_dir().join(format!("orlop-skips-{}", std::process::id()));
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]).env(SKIPS, &skips);
+    let mut tally = match command.stdout(Stdio::piped()).spawn() {
+        Err(e) => {
+            println!("cargo test could not be started: {e}");
+            Tally::one(false)
+        }
+        Ok(mut cargo) => {
+            let mut tally = Tally::default();
+            for line in BufReader::new(cargo.stdout.take().expect("it is piped")).lines().map_while(Result::ok) {
+                println!("{line}");
+                tally.add(parse_result(&line).unwrap_or_default());
+            }
+            // A test program that doesn't compile, or dies, has no line of results.
+            let ended_well = cargo.wait().is_ok_and(|status| status.success());
+            tally.failed += usize::from(!ended_well && tally.failed == 0);
+            tally
+        }
+    };
+    count_skips(&mut tally, skips);
+    tally
+}
+
+/// Moves the tests that skipped themselves from passed to skipped, and says why they did.
+fn count_skips(tally: &mut Tally, file: PathBuf) {
+    for line in std::fs::read_to_string(&file).unwrap_or_default().lines() {
+        println!("skipped: {line}");
+        tally.passed = tally.passed.saturating_sub(1);
+        tally.skipped += 1;
+    }
+    // Absent when nothing was skipped.
+    let _ = std::fs::remove_file(file);
+}
+
+/// Reads `test result: ok. 12 passed; 1 failed; 2 ignored; …`.
+fn parse_result(line: &str) -> Option<Tally> {
+    let figures = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+    let figure =
+        |word: &str| figures.split("; ").find_map(|part| part.trim().strip_suffix(word)?.trim().parse::<usize>().ok());
+    Some(Tally { passed: figure("passed")?, failed: figure("failed")?, skipped: figure("ignored")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_test_programs_are_read() {
+        let line = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.01s";
+        assert_eq!(parse_result(line), Some(Tally { passed: 12, failed: 1, skipped: 2 }));
+        assert_eq!(parse_result("test a ... ok"), None);
+    }
+}
