@@ -307,7 +307,7 @@ mod tests {
             assert!(matches!(Reference::parse(text), Err(BadReference::Digest(_))), "{text}");
         }
         assert_eq!(Reference::parse(&"a".repeat(1000)), Err(BadReference::TooLong(1000)));
-        assert_eq!(Reference::parse(&"a/".repeat(130).trim_end_matches('/')), Err(BadReference::NameTooLong(269)));
+        assert_eq!(Reference::parse("a/".repeat(130).trim_end_matches('/')), Err(BadReference::NameTooLong(269)));
         assert_eq!(Reference::parse(&format!("a:{}", "t".repeat(129))), Err(Tag("t".repeat(129))));
     }
 

@@ -38,7 +38,9 @@ impl Client {
     /// When the process has no descriptor left.
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        let executor = tokio::runtime::Builder::new_current_thread()
+        // A thread of its own drives the connection also between calls.
+        let executor = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .expect("a test has descriptors to spare");

@@ -228,7 +228,13 @@ impl Built {
 ///
 /// # Errors
 /// When the registry refuses it.
-pub fn push_index(registry: &Registry, name: &str, tags: &[&str], images: &[&Built], format: Format) -> io::Result<String> {
+pub fn push_index(
+    registry: &Registry,
+    name: &str,
+    tags: &[&str],
+    images: &[&Built],
+    format: Format,
+) -> io::Result<String> {
     let media_type = match format {
         Format::Docker => "application/vnd.docker.distribution.manifest.list.v2+json",
         Format::Oci => "application/vnd.oci.image.index.v1+json",
@@ -295,7 +301,10 @@ impl Answer {
 
     fn header(&self, name: &str) -> Option<&str> {
         let lines = self.text.lines().take_while(|line| !line.is_empty());
-        lines.filter_map(|line| line.split_once(": ")).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .filter_map(|line| line.split_once(": "))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }
 

@@ -109,6 +109,11 @@ impl Pod {
         Ok(Self { id, config, client })
     }
 
+    /// Connects anew: after the daemon was killed the old connection is a broken one.
+    pub fn reconnect(&mut self, node: &Node) {
+        self.client = node.client();
+    }
+
     /// Returns its client.
     #[must_use]
     pub fn client(&self) -> &Client {

@@ -203,5 +203,6 @@ fn spawn(folder: &Path, options: &Options) -> io::Result<Child> {
         orlop_sys::process::in_netns(&mut command, netns.try_clone()?);
     }
     let spawned = command.spawn();
-    spawned.map_err(|error| io::Error::other(format!("start docker-registry: {error}; install Debian's docker-registry")))
+    spawned
+        .map_err(|error| io::Error::other(format!("start docker-registry: {error}; install Debian's docker-registry")))
 }

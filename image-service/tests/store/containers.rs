@@ -208,7 +208,7 @@ async fn everything_about_a_container_may_be_asked_twice() {
     bench.store.prepare(&id, &one).await.unwrap();
     bench.store.prepare(&id, &one).await.unwrap();
     refused(bench.store.prepare(&id, &two).await, ErrorKind::AlreadyExists, &["has a writable layer on image"]);
-    assert_eq!(bench.store.leftovers().await.unwrap(), [id.clone()]);
+    assert_eq!(bench.store.leftovers().await.unwrap(), std::slice::from_ref(&id));
     for _ in 0..2 {
         bench.store.drop_rootfs(&id).await.unwrap();
     }

@@ -65,13 +65,14 @@ impl Client {
     }
 
     async fn end_in_order(&self) -> Result<bool> {
-        let folders = self.folders.clone();
-        if !self.threads.own("list sandboxes", move || folders.sandboxes()).await?.is_empty() {
+        if !sandbox::leftovers(self).await?.is_empty() {
             return Ok(false);
         }
         self.spawner.end().await?;
         let cgroups = Arc::clone(&self.cgroups);
         self.threads.own("remove the cgroups of shims", move || cgroups.end()).await?;
+        let folders = self.folders.clone();
+        self.threads.own("remove the folder of sandboxes", move || folders.end()).await?;
         Ok(true)
     }
 

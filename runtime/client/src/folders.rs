@@ -73,6 +73,17 @@ impl Folders {
         make_folder(&self.run)
     }
 
+    /// Removes what is empty, after the last sandbox.
+    pub(crate) fn end(&self) -> Result<()> {
+        let path = self.run.join("sandboxes");
+        match std::fs::remove_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("remove {}", path.display()), error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Lists every sandbox that has a folder.
     pub(crate) fn sandboxes(&self) -> Result<Vec<SandboxId>> {
         let path = self.run.join("sandboxes");

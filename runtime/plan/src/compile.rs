@@ -12,7 +12,7 @@ mod tree;
 
 use crate::oci::Spec;
 use crate::seccomp::Cache;
-use orlop_cgroups::Hierarchies;
+pub use orlop_cgroups::Hierarchies;
 use orlop_wire::plan::Plan;
 use std::path::PathBuf;
 

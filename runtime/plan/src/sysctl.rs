@@ -1,6 +1,6 @@
 //! Sysctls: which namespace each belongs to, and its file.
 
-use orlop_wire::plan::NamespaceKind;
+pub use orlop_wire::plan::NamespaceKind;
 
 /// Longest value accepted; the longest real one is a list of ports.
 const VALUE_BYTES_MAX: usize = 4096;

@@ -7,8 +7,8 @@ use orlop_plan::compile::{SANDBOX, of_task};
 use orlop_plan::oci::{
     Cpu, HugepageLimit, Linux, Memory, Namespace, Pids, Process, Resources, Rlimit, Root, Spec, User,
 };
+use orlop_plan::sysctl::NamespaceKind;
 use orlop_plan::{capability, sysctl};
-use orlop_wire::plan::NamespaceKind;
 
 /// Version of the runtime-spec that our specs follow.
 const OCI_VERSION: &str = "1.3.0";

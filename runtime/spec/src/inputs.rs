@@ -1,11 +1,11 @@
 //! What a spec is made from.
 
 use crate::user::ResolvedUser;
-use orlop_cgroups::Hierarchies;
 use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::image::ImageConfig;
 use orlop_model::sandbox::SandboxSpec;
 use orlop_model::{ContainerId, SandboxId};
+use orlop_plan::compile::Hierarchies;
 use std::path::PathBuf;
 
 /// All that a container's spec depends on.

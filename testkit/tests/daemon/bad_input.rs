@@ -126,15 +126,6 @@ const BAD_CONTAINERS: &[Bad<v1::ContainerConfig>] = &[
     ("a relative working folder", |config| config.working_dir = "tmp".to_owned(), WRONG, &["working_dir"]),
     ("a log that climbs out", |config| config.log_path = "../../escaped.log".to_owned(), WRONG, &["log_path"]),
     (
-        "a capability that is none",
-        |config| {
-            let capabilities = v1::Capability { add_capabilities: vec!["CAP_FLY".to_owned()], ..Default::default() };
-            security(config).capabilities = Some(capabilities);
-        },
-        WRONG,
-        &["FLY"],
-    ),
-    (
         "a seccomp profile that isn't there",
         |config| {
             security(config).seccomp = Some(v1::SecurityProfile {

@@ -19,12 +19,13 @@ fn daemon_without_pods_ends_and_leaves_nothing() {
 #[test]
 fn daemon_with_a_pod_ends_and_leaves_it_running() {
     let mut lab = Lab::with_image();
-    let pod = Pod::run(&lab.node, "stays");
+    let mut pod = Pod::run(&lab.node, "stays");
     let id = pod.launch("waits", &lab.image(), WAITS);
     lab.node.end();
     let left = lab.guard.now();
     assert!(lab.guard.differences(&left).is_empty(), "nothing goes away by and by");
     lab.node.start_again();
+    pod.reconnect(&lab.node);
     assert_eq!(pod.exec(&id, &["echo", "stayed"]).unwrap().1, "stayed\n");
 }
 

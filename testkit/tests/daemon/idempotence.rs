@@ -113,7 +113,8 @@ fn image_is_removed_once_by_five_at_once() {
             caller.join().unwrap().unwrap();
         }
     });
-    assert!(lab.node.client().list_images(v1::ListImagesRequest::default()).unwrap().images.is_empty());
+    let request = v1::ImageStatusRequest { image: Some(image(&lab.image())), verbose: false };
+    assert_eq!(lab.node.client().image_status(request).unwrap().image, None);
 }
 
 #[test]

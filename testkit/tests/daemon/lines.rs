@@ -24,7 +24,7 @@ const WRITE_LIMIT: &str = "0.5";
 #[test]
 fn killed_daemon_loses_no_line_and_no_exit() {
     let mut lab = Lab::with_image();
-    let pod = Pod::run(&lab.node, "survives");
+    let mut pod = Pod::run(&lab.node, "survives");
     let counter = pod.launch("counter", &lab.image(), &["/lines", "100000", "10000", WRITE_LIMIT]);
     let (exits, signal) = container_that_exits_when_told(&lab, &pod);
     let before = pod.container(&counter);
@@ -44,13 +44,13 @@ fn killed_daemon_loses_no_line_and_no_exit() {
     let at_return = lines(&log);
     let serving = lab.node.start_again();
 
-    let client = lab.node.client();
-    let first = container_status(&client, &exits).unwrap();
+    pod.reconnect(&lab.node);
+    let first = container_status(pod.client(), &exits).unwrap();
     assert_eq!(first.state(), v1::ContainerState::ContainerExited, "its first status: {first:?}");
     assert_eq!(first.exit_code, 7);
     assert!((told..back).contains(&first.finished_at), "it ended while no daemon was there: {first:?}");
     assert!(first.finished_at - told < 500_000_000, "the true time, not that of the discovery");
-    let after = container_status(&client, &counter).unwrap();
+    let after = pod.container(&counter);
     assert_eq!(after.state(), v1::ContainerState::ContainerRunning);
     assert_eq!((after.started_at, after.created_at), (before.started_at, before.created_at));
     let written = at_return.saturating_sub(at_kill);
@@ -97,12 +97,13 @@ fn now_ns() -> i64 {
 #[test]
 fn created_and_running_containers_outlive_the_daemon_and_obey_the_next() {
     let mut lab = Lab::with_image();
-    let pod = Pod::run(&lab.node, "again");
+    let mut pod = Pod::run(&lab.node, "again");
     let running = pod.launch("running", &lab.image(), crate::WAITS);
     let created = pod.create(container_config("created", &lab.image(), &["true"])).unwrap();
     let before = pod.status();
     lab.node.kill();
     lab.node.start_again();
+    pod.reconnect(&lab.node);
     let after = pod.status();
     assert_eq!(after, before, "a pod's status is the same to the last byte");
     assert_eq!(pod.container(&running).state(), v1::ContainerState::ContainerRunning);

@@ -1,0 +1,374 @@
+//! Specs made here, planned, and run by the real runner on the real kernel: what a program then finds.
+//!
+//! Needs root. Every container is made of the node's own `/usr` on an empty tmpfs, in a cgroup of its own.
+
+#![allow(clippy::unwrap_used, reason = "tests, their helpers included")]
+#![allow(clippy::print_stdout, reason = "this is its own test harness")]
+
+mod world;
+
+use orlop_cgroups::{CgroupPath, Hierarchies, Leaf, remove_tree};
+use orlop_exec::{Failure, Launched, Outcome, Prepared, Stage, Surroundings};
+use orlop_model::container::{Mount, MountAccess, NamespaceMode, Process, Propagation, RootfsAccess};
+use orlop_plan::compile::{self, Compiled, Facts};
+use orlop_plan::seccomp::Cache;
+use orlop_spec::{ResolvedUser, SandboxFiles, container, exec};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use std::collections::BTreeMap;
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+use world::World;
+
+/// What a program may take before its test fails.
+const WITHIN: Duration = Duration::from_secs(20);
+
+type Test = fn(&mut Node);
+
+const TESTS: [(&str, Test); 5] = [
+    ("ordinary_container_finds_what_it_should_and_nothing_else", ordinary),
+    ("privileged_root_may_do_what_others_may_not", privileged),
+    ("no_new_privileges_and_a_read_only_root_hold", locked),
+    ("program_run_in_a_container_sees_what_the_container_sees", joined),
+    ("program_that_is_not_there_fails_as_such", missing_program),
+];
+
+fn main() {
+    let mut node = match Node::new() {
+        Ok(node) => node,
+        Err(why) => {
+            println!("SKIPPED: {why}");
+            println!("test result: ok. 0 passed; 0 failed; {} ignored; 0 measured; 0 filtered out", TESTS.len());
+            return;
+        }
+    };
+    let wanted = std::env::args().nth(1).filter(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let chosen: Vec<_> = TESTS.iter().filter(|(name, _)| name.contains(&wanted)).collect();
+    for (name, test) in &chosen {
+        test(&mut node);
+        println!("test {name} ... ok");
+    }
+    println!("test result: ok. {} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", chosen.len());
+}
+
+// === The tests ===
+
+fn ordinary(node: &mut Node) {
+    let mut world = node.world();
+    world.container.mounts.push(node.mount("/data", "data", MountAccess::ReadOnly));
+    let found = node.run(
+        &world,
+        r#"
+        echo id=$(id -u):$(id -g):$(id -G)
+        echo host=$(uname -n)
+        echo where=$PWD:$HOME:$HOSTNAME
+        echo pid=$$
+        echo umask=$(umask)
+        echo score=$(cat /proc/self/oom_score_adj)
+        echo seccomp=$(sed -n 's/^Seccomp:\t//p' /proc/self/status)
+        echo caps=$(sed -n 's/^Cap\(Inh\|Prm\|Eff\|Bnd\|Amb\):\t//p' /proc/self/status)
+        echo memory=$(cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max)
+        echo interrupts=$(wc -c < /proc/interrupts)
+        echo firmware=$(ls -A /sys/firmware | wc -l)
+        echo devices=$(ls /dev)
+        echo links=$(readlink /dev/stdin):$(readlink /dev/ptmx)
+        echo hosts=$(cat /etc/hosts)
+        echo data=$(cat /data/word)
+        echo fds=$(ls /proc/self/fd | wc -l)
+        echo shm=$(stat -f -c %T /dev/shm)
+        try() { "$@" > /dev/null 2>&1 && echo yes || echo no; }
+        echo may=$(try touch /data/x)$(try touch /sys/fs/cgroup/x)$(try sh -c 'echo x > /proc/sys/kernel/domainname')
+        echo spaces=$(try unshare -U true)$(try unshare -n true)
+        echo null=$(try sh -c 'echo x > /dev/null && head -c1 /dev/zero')
+        "#,
+    );
+    let mut expected = vec![
+        ("id", "1000:1000:1000 2000"),
+        ("host", "pod"),
+        ("where", "/srv/app:/home/me:pod"),
+        ("pid", "1"),
+        ("umask", "0022"),
+        ("score", "985"),
+        ("seccomp", "2"),
+        // Not root: nothing but the bounding set is left after execve. 14 capabilities.
+        ("caps", "0000000000000000 0000000000000000 0000000000000000 00000000a80425fb 0000000000000000"),
+        ("memory", "67108864"),
+        ("interrupts", "0"),
+        ("firmware", "0"),
+        ("devices", "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"),
+        ("links", "/proc/self/fd/0:pts/ptmx"),
+        ("hosts", "127.0.0.1 localhost"),
+        ("data", "kept"),
+        // Standard input, output, error, and the folder that ls reads.
+        ("fds", "4"),
+        ("shm", "tmpfs"),
+        ("may", "nonono"),
+        ("spaces", "nono"),
+        ("null", "yes"),
+    ];
+    expected.sort_unstable();
+    let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(found, expected);
+}
+
+fn privileged(node: &mut Node) {
+    let mut world = node.world();
+    world.container.security.privileged = true;
+    world.user = ResolvedUser { home: "/root".into(), groups: vec![0], ..ResolvedUser::default() };
+    let found = node.run(
+        &world,
+        r#"
+        echo seccomp=$(sed -n 's/^Seccomp:\t//p' /proc/self/status)
+        echo caps=$(sed -n 's/^Cap\(Eff\|Bnd\):\t//p' /proc/self/status | uniq)
+        try() { "$@" > /dev/null 2>&1 && echo yes || echo no; }
+        echo may=$(try mount -t tmpfs none /srv)$(try sh -c 'echo x > /proc/sys/kernel/domainname')
+        echo fuse=$(stat -c %t:%T:%a:%g /dev/fuse)
+        "#,
+    );
+    let held = format!("{:016x}", node.capabilities & orlop_plan::capability::ALL);
+    assert_eq!((found["seccomp"].as_str(), found["caps"].as_str()), ("0", held.as_str()));
+    assert_eq!((found["may"].as_str(), found["fuse"].as_str()), ("yesyes", "a:e5:660:6"));
+}
+
+fn locked(node: &mut Node) {
+    let mut world = node.world();
+    world.container.security.no_new_privileges = true;
+    world.container.rootfs = RootfsAccess::ReadOnly;
+    world.container.process.working_dir = "/data".into();
+    world.container.mounts.push(node.mount("/data", "data", MountAccess::ReadOnlyRecursive));
+    world.user = ResolvedUser { home: "/root".into(), groups: vec![0], ..ResolvedUser::default() };
+    let found = node.run(
+        &world,
+        r#"
+        echo status=$(sed -n 's/^\(NoNewPrivs\|Seccomp\):\t//p' /proc/self/status)
+        echo where=$PWD:$(cat word)
+        try() { "$@" > /dev/null 2>&1 && echo yes || echo no; }
+        echo may=$(try touch /x)$(try touch /etc/hosts)$(try touch /data/x)$(try touch /dev/shm/x)$(try /usr/sbin/chroot / true)
+        "#,
+    );
+    assert_eq!((found["status"].as_str(), found["where"].as_str()), ("1 2", "/data:kept"));
+    assert_eq!(found["may"], "nononoyesyes");
+}
+
+fn joined(node: &mut Node) {
+    let world = node.world();
+    let first = node.start(&world, "exec sleep 600");
+    let process = first.launched.child.pidfd.as_fd();
+    let spec = exec(&world.inputs(), &script("echo host=$(uname -n); echo id=$(id -u); echo first=$(cat /proc/1/comm); echo self=$(cat /proc/self/cgroup | grep -c ':/$'); echo where=$PWD")).unwrap();
+    let compiled = node.with_facts(|facts| compile::exec(&spec, world.container_id.as_str(), facts)).unwrap();
+    let joins = compiled.plan.join.iter().map(|_| process).collect();
+    let second = node.launch(compiled, Vec::new(), joins);
+    let found = second.finish();
+    assert_eq!((found["host"].as_str(), found["id"].as_str(), found["first"].as_str()), ("pod", "1000", "sleep"));
+    assert_eq!(found["where"], "/srv/app");
+    // It is in the container's cgroup, which its namespace shows as the root of every hierarchy that has one.
+    let hierarchies = node.hierarchies.v1.len() + usize::from(node.hierarchies.unified.is_some());
+    assert!(found["self"].parse::<usize>().unwrap() >= hierarchies, "{found:?}");
+    first.kill();
+}
+
+fn missing_program(node: &mut Node) {
+    let mut world = node.world();
+    world.container.process.command = vec!["not-there".into()];
+    let started = node.start_spec(&world);
+    assert_eq!(started.outcome(), Outcome::Failed(Failure { stage: Stage::Exec, errno: libc::ENOENT }));
+    started.reap();
+}
+
+// === What they stand on ===
+
+/// This node, with a folder and a cgroup of the tests' own.
+struct Node {
+    hierarchies: Hierarchies,
+    capabilities: u64,
+    cgroup: CgroupPath,
+    dir: tempfile::TempDir,
+    profiles: Cache,
+    proc: OwnedFd,
+    pid_namespace: OwnedFd,
+    null: OwnedFd,
+}
+
+/// A container that was started.
+struct Started {
+    launched: Launched,
+    output: std::fs::File,
+}
+
+impl Node {
+    fn new() -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("namespaces and mounts need root".into());
+        }
+        let hierarchies = Hierarchies::detect().map_err(|error| error.to_string())?;
+        let cgroup = CgroupPath::parse(&format!("/orlop-spec-test-{}", std::process::id())).unwrap();
+        drop(Leaf::create(&hierarchies, &cgroup).map_err(|error| error.to_string())?);
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let held = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("hosts", "127.0.0.1 localhost\n"), ("resolv.conf", ""), ("hostname", "pod\n")] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        std::fs::write(dir.path().join("data/word"), "kept\n").unwrap();
+        let open = |path: &str, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        Ok(Self {
+            hierarchies,
+            capabilities: u64::from_str_radix(held.trim(), 16).unwrap(),
+            cgroup,
+            dir,
+            profiles: Cache::default(),
+            proc: open("/proc", OFlags::PATH | OFlags::DIRECTORY),
+            pid_namespace: open("/proc/self/ns/pid", OFlags::RDONLY),
+            null: open("/dev/null", OFlags::RDWR),
+        })
+    }
+
+    /// A container with every namespace of its own, its `/usr` the node's.
+    fn world(&self) -> World {
+        let mut world = World::new();
+        let spaces = &mut world.container.namespaces;
+        (spaces.network, spaces.ipc, spaces.uts) = (NamespaceMode::New, NamespaceMode::New, NamespaceMode::New);
+        world.host.hierarchies = self.hierarchies.clone();
+        world.host.capabilities = self.capabilities;
+        world.container.mounts = vec![Mount {
+            target: "/usr".into(),
+            source: "/usr".into(),
+            access: MountAccess::ReadOnly,
+            propagation: Propagation::Private,
+        }];
+        world.container.process = Process { working_dir: "/srv/app".into(), ..Process::default() };
+        let at = |name: &str| Some(self.dir.path().join(name));
+        world.files = SandboxFiles { resolv_conf: at("resolv.conf"), hostname: at("hostname"), hosts: at("hosts") };
+        world
+    }
+
+    fn mount(&self, target: &str, source: &str, access: MountAccess) -> Mount {
+        Mount { target: target.into(), source: self.dir.path().join(source), access, propagation: Propagation::Private }
+    }
+
+    fn with_facts<T>(&self, work: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let Self { hierarchies, capabilities, profiles, .. } = self;
+        work(&Facts { hierarchies, capabilities: *capabilities, profiles })
+    }
+
+    /// Runs a script and returns the `name=value` lines that it wrote.
+    fn run(&mut self, world: &World, text: &str) -> BTreeMap<String, String> {
+        self.start(world, text).finish()
+    }
+
+    fn start(&mut self, world: &World, text: &str) -> Started {
+        let mut inputs = world.inputs();
+        let mut container = world.container.clone();
+        container.process.command = script(text);
+        inputs.container = &container;
+        inputs.sandbox_cgroup = self.cgroup.as_str();
+        let spec = self::container(&inputs).unwrap();
+        let compiled = self.with_facts(|facts| compile::container(&spec, facts)).unwrap();
+        self.launch(compiled, vec![root()], Vec::new())
+    }
+
+    fn start_spec(&mut self, world: &World) -> Started {
+        let mut inputs = world.inputs();
+        inputs.sandbox_cgroup = self.cgroup.as_str();
+        let spec = container(&inputs).unwrap();
+        let compiled = self.with_facts(|facts| compile::container(&spec, facts)).unwrap();
+        self.launch(compiled, vec![root()], Vec::new())
+    }
+
+    fn launch(&self, compiled: Compiled, slots: Vec<OwnedFd>, joins: Vec<BorrowedFd<'_>>) -> Started {
+        assert_eq!(compiled.warnings, Vec::<String>::new());
+        let cgroup = compiled.plan.cgroup.clone().unwrap();
+        // An exec enters the container's, whose path it was given before the tests' cgroup was known.
+        let path = if joins.is_empty() { cgroup.path } else { format!("{}/two", self.cgroup) };
+        let leaf = Leaf::create(&self.hierarchies, &CgroupPath::parse(&path).unwrap()).unwrap();
+        for write in &cgroup.writes {
+            leaf.write(write).unwrap();
+        }
+        let entries = leaf.entry_fds().unwrap();
+        let output = tempfile::tempfile().unwrap();
+        let around = Surroundings {
+            slots: &slots,
+            joins,
+            shm: None,
+            cgroup: leaf.unified_dir_fd(),
+            cgroup_entries: entries.iter().map(AsFd::as_fd).collect(),
+            stdio: [self.null.as_fd(), output.as_fd(), output.as_fd()],
+            node_proc: self.proc.as_fd(),
+            own_pid_namespace: self.pid_namespace.as_fd(),
+        };
+        let launched = Prepared::new(&compiled.plan, around).unwrap().launch().unwrap();
+        let started = Started { launched, output };
+        if let Outcome::Failed(failure) = started.outcome()
+            && failure.stage != Stage::Exec
+        {
+            let failed = failure.describe(&compiled.plan);
+            panic!("{}: {}", failed.what, std::io::Error::from_raw_os_error(failed.errno));
+        }
+        started
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let removed = remove_tree(&self.hierarchies, &self.cgroup);
+        // Children that a failed test left; they are dead by now.
+        while let Ok(Some(_)) = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {}
+        if !std::thread::panicking() {
+            removed.unwrap();
+        }
+    }
+}
+
+impl Started {
+    /// Waits until the program runs or can't.
+    fn outcome(&self) -> Outcome {
+        let began = Instant::now();
+        loop {
+            match self.launched.report.read().unwrap() {
+                Outcome::Pending if began.elapsed() < WITHIN => std::thread::sleep(Duration::from_millis(1)),
+                known @ (Outcome::Pending | Outcome::Running | Outcome::Failed(_)) => return known,
+            }
+        }
+    }
+
+    fn finish(mut self) -> BTreeMap<String, String> {
+        self.reap();
+        let mut text = String::new();
+        self.output.rewind().unwrap();
+        self.output.read_to_string(&mut text).unwrap();
+        let lines = text.lines().map(|line| line.split_once('=').unwrap_or_else(|| panic!("it said:\n{text}")));
+        lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn kill(&self) {
+        pidfd_send_signal(&self.launched.child.pidfd, Signal::KILL).unwrap();
+        self.reap();
+    }
+
+    fn reap(&self) {
+        let began = Instant::now();
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        while waitid(WaitId::PidFd(self.launched.child.pidfd.as_fd()), ended).unwrap().is_none() {
+            assert!(began.elapsed() < WITHIN, "the program still runs after {WITHIN:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn script(text: &str) -> Vec<String> {
+    ["sh", "-c", text].map(str::to_owned).to_vec()
+}
+
+/// Makes an empty root, mounted nowhere, with the links that lead into `/usr`.
+fn root() -> OwnedFd {
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+    fsconfig_create(context.as_fd()).unwrap();
+    let root = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap();
+    for name in ["bin", "lib", "lib64", "sbin"] {
+        rustix::fs::symlinkat(format!("usr/{name}"), &root, name).unwrap();
+    }
+    root
+}
