@@ -143,13 +143,13 @@ impl Shared {
     /// Says what is to be stacked, and makes the layer of merged folders where one is needed.
     pub(crate) fn stack(self: &Arc<Self>, pulled: &Pulled) -> Result<StackPlan, Error> {
         let mut stack = merge::without_repetitions(&pulled.config.diff_ids);
-        let mut opened = Vec::with_capacity(stack.len());
+        let mut layers = Vec::with_capacity(stack.len());
         for diff_id in &stack {
             let record = self.ledger().layers.get(diff_id).cloned();
             let record = record.ok_or_else(|| Error::Missing { what: format!("layer {diff_id} has gone") })?;
-            opened.push(Stacked::open(&self.disk.layer(diff_id).join("fs"), &record)?);
+            layers.push(Stacked::new(self.disk.layer(diff_id).join("fs"), &record)?);
         }
-        let merged = merge::plan(&opened)?;
+        let merged = merge::plan(&layers)?;
         if !merged.folders.is_empty() {
             stack.push(merge::name_of(&stack));
         }

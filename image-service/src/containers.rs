@@ -10,7 +10,6 @@ use orlop_model::{ContainerId, Digest, ImageId};
 use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 // === impl Shared ===
@@ -75,8 +74,7 @@ impl Shared {
     pub(crate) fn rootfs(&self, id: &ContainerId) -> Result<OwnedFd, Error> {
         let record = self.container(id)?;
         let place = self.disk.container(id);
-        let lowers: Vec<PathBuf> = record.stack.iter().rev().map(|layer| self.disk.layer(layer).join("fs")).collect();
-        let lowers = lowers.iter().map(PathBuf::as_path);
+        let lowers = record.stack.iter().rev().map(|layer| self.disk.layer(layer).join("fs")).collect();
         let stack = Stack::open(lowers, &self.disk.empty(), &place.join("upper"), &place.join("work"))?;
         stack.mount()
     }

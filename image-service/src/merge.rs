@@ -13,15 +13,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a folder is like that nobody describes.
 const MADE_UP: Look = Look { mode: 0o755, uid: 0, gid: 0 };
 
+/// How folders are opened: read, and never through a link.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// One stored layer.
 pub(crate) struct Stacked {
     diff_id: Digest,
-    root: OwnedFd,
+    /// Opened when needed: few of many layers are.
+    fs: PathBuf,
     implicit: BTreeSet<Vec<u8>>,
     describes_root: bool,
 }
@@ -50,17 +54,19 @@ enum Here {
 // === impl Stacked ===
 
 impl Stacked {
-    /// Opens a layer's folder.
-    pub(crate) fn open(fs: &Path, record: &LayerRecord) -> Result<Self, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, fs, flags, Mode::empty()).map_err(Error::errno(format!("open {fs:?}")))?;
+    /// Takes a layer's folder and its record.
+    pub(crate) fn new(fs: PathBuf, record: &LayerRecord) -> Result<Self, Error> {
         let implicit = record.implicit.iter().map(hex::decode).collect::<Result<_, _>>();
         let implicit = implicit.map_err(|_| Error::corrupt(&record.diff_id, "its record names a folder not in hex"))?;
-        Ok(Self { diff_id: record.diff_id.clone(), root, implicit, describes_root: record.describes_root })
+        Ok(Self { diff_id: record.diff_id.clone(), fs, implicit, describes_root: record.describes_root })
+    }
+
+    fn root(&self) -> Result<OwnedFd, Errno> {
+        rustix::fs::openat(CWD, &self.fs, FOLDER, Mode::empty())
     }
 
     fn here(&self, path: &[u8]) -> Result<Here, Errno> {
-        let mut folder = self.root.try_clone().map_err(|_| Errno::MFILE)?;
+        let mut folder = self.root()?;
         let mut open = !crate::apply::is_opaque(folder.as_fd())?;
         let mut parts = path.split(|byte| *byte == b'/').peekable();
         while let Some(part) = parts.next() {
@@ -76,8 +82,7 @@ impl Stacked {
             if kind != FileType::Directory {
                 return Ok(Here::Hidden);
             }
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            folder = rustix::fs::openat(&folder, part, flags, Mode::empty())?;
+            folder = rustix::fs::openat(&folder, part, FOLDER, Mode::empty())?;
             open &= !crate::apply::is_opaque(folder.as_fd())?;
             if parts.peek().is_none() {
                 let look = Look { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid };
@@ -157,11 +162,12 @@ fn seen(stack: &[Stacked], path: &[u8]) -> Result<(Look, i64), Error> {
 
 fn root_look(stack: &[Stacked]) -> Result<Look, Error> {
     for layer in stack.iter().rev() {
+        let root = layer.root().map_err(failed(b"/"))?;
         if layer.describes_root {
-            let stat = rustix::fs::fstat(&layer.root).map_err(failed(b"/"))?;
+            let stat = rustix::fs::fstat(&root).map_err(failed(b"/"))?;
             return Ok(Look { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid });
         }
-        if crate::apply::is_opaque(layer.root.as_fd()).map_err(failed(b"/"))? {
+        if crate::apply::is_opaque(root.as_fd()).map_err(failed(b"/"))? {
             break;
         }
     }
@@ -251,7 +257,7 @@ mod tests {
             }
             let diff_id = crate::remote::digest_of(&[u8::try_from(at).unwrap()]);
             let record = LayerRecord { diff_id, bytes: 0, inodes: 0, implicit, describes_root: at == 0 };
-            Stacked::open(&fs, &record).unwrap()
+            Stacked::new(fs, &record).unwrap()
         };
         layers.iter().enumerate().map(make).collect()
     }

@@ -11,7 +11,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_string, fsmount, fsopen,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest string that fsconfig(2) takes, without its end.
 const STRING_BYTES_MAX: usize = 255;
@@ -36,8 +36,9 @@ enum Naming {
 
 /// The folders of one root file system.
 pub(crate) struct Stack {
-    /// Top first; never empty.
-    lowers: Vec<OwnedFd>,
+    /// Top first; never empty. Opened one at a time, since the kernel keeps hold of what it was told: an image with 500
+    /// layers must not use up the daemon's descriptors.
+    lowers: Vec<PathBuf>,
     upper: OwnedFd,
     work: OwnedFd,
 }
@@ -46,26 +47,21 @@ pub(crate) struct Stack {
 
 impl Stack {
     /// Opens the folders. `lowers` are layers, top first; `empty` stands in when there is none.
-    pub(crate) fn open<'a>(
-        lowers: impl Iterator<Item = &'a Path>,
-        empty: &Path,
-        upper: &Path,
-        work: &Path,
-    ) -> Result<Self, Error> {
-        let mut opened = Vec::new();
-        for path in lowers {
+    pub(crate) fn open(mut lowers: Vec<PathBuf>, empty: &Path, upper: &Path, work: &Path) -> Result<Self, Error> {
+        // Overlayfs merges the roots whatever they say, so a root that hides those below ends the stack.
+        let mut last = lowers.len();
+        for (at, path) in lowers.iter().enumerate() {
             let lower = open(path)?;
-            // Overlayfs merges the roots whatever they say, so a root that hides those below ends the stack here.
-            let hides = is_opaque(lower.as_fd()).map_err(Error::errno(format!("read the attributes of {path:?}")))?;
-            opened.push(lower);
-            if hides {
+            if is_opaque(lower.as_fd()).map_err(Error::errno(format!("read the attributes of {path:?}")))? {
+                last = at + 1;
                 break;
             }
         }
-        if opened.is_empty() {
-            opened.push(open(empty)?);
+        lowers.truncate(last);
+        if lowers.is_empty() {
+            lowers.push(empty.to_owned());
         }
-        Ok(Self { lowers: opened, upper: open(upper)?, work: open(work)? })
+        Ok(Self { lowers, upper: open(upper)?, work: open(work)? })
     }
 
     /// Makes the mount.
@@ -73,8 +69,8 @@ impl Stack {
         let mut last = Errno::INVAL;
         for naming in [Naming::Descriptors, Naming::Paths, Naming::List] {
             let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(Error::errno("open overlayfs"))?;
-            match self.name_lowers(context.as_fd(), naming) {
-                Ok(()) => return self.finish(context.as_fd(), naming),
+            match self.name_lowers(context.as_fd(), naming)? {
+                Ok(_held) => return self.finish(context.as_fd(), naming),
                 // The kernel does not know this way of naming them.
                 Err(error @ (Errno::INVAL | Errno::NOTSUP | Errno::BADF | Errno::NAMETOOLONG)) => last = error,
                 Err(error) => return Err(failed(context.as_fd(), "add layers to overlay", error)),
@@ -84,24 +80,29 @@ impl Stack {
         Err(Error::errno(doing)(last))
     }
 
-    fn name_lowers(&self, context: BorrowedFd<'_>, naming: Naming) -> Result<(), Errno> {
-        match naming {
-            Naming::Descriptors => {
-                self.lowers.iter().try_for_each(|lower| fsconfig_set_fd(context, "lowerdir+", lower.as_fd()))
-            }
-            Naming::Paths => {
-                self.lowers.iter().try_for_each(|lower| fsconfig_set_string(context, "lowerdir+", path_of(lower)))
-            }
-            Naming::List => {
-                // /dev/fd is /proc/self/fd in fewer letters.
-                let paths: Vec<_> = self.lowers.iter().map(|lower| format!("/dev/fd/{}", lower.as_raw_fd())).collect();
-                let list = paths.join(":");
-                if list.len() > STRING_BYTES_MAX {
-                    return Err(Errno::NAMETOOLONG);
-                }
-                fsconfig_set_string(context, "lowerdir", list)
+    /// The inner result is what the kernel says, or the descriptors that must stay open until the overlay is created: a
+    /// kernel that takes a list only looks at it then.
+    fn name_lowers(&self, context: BorrowedFd<'_>, naming: Naming) -> Result<Result<Vec<OwnedFd>, Errno>, Error> {
+        if naming == Naming::List {
+            let lowers = self.lowers.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
+            // /dev/fd is /proc/self/fd in fewer letters.
+            let paths: Vec<_> = lowers.iter().map(|lower| format!("/dev/fd/{}", lower.as_raw_fd())).collect();
+            let list = paths.join(":");
+            let fits = list.len() <= STRING_BYTES_MAX;
+            let named = if fits { fsconfig_set_string(context, "lowerdir", list) } else { Err(Errno::NAMETOOLONG) };
+            return Ok(named.map(|()| lowers));
+        }
+        for path in &self.lowers {
+            let lower = open(path)?;
+            let named = match naming {
+                Naming::Descriptors => fsconfig_set_fd(context, "lowerdir+", lower.as_fd()),
+                Naming::Paths | Naming::List => fsconfig_set_string(context, "lowerdir+", path_of(&lower)),
+            };
+            if let Err(error) = named {
+                return Ok(Err(error));
             }
         }
+        Ok(Ok(Vec::new()))
     }
 
     fn finish(&self, context: BorrowedFd<'_>, naming: Naming) -> Result<OwnedFd, Error> {
@@ -163,10 +164,10 @@ mod tests {
         }
         for naming in [Naming::Descriptors, Naming::Paths, Naming::List] {
             let (upper, work) = (path(&format!("upper-{naming:?}")), path(&format!("work-{naming:?}")));
-            let top_first = layers.iter().rev().map(std::path::PathBuf::as_path);
+            let top_first = layers.iter().rev().cloned().collect();
             let stack = Stack::open(top_first, &path("empty"), &upper, &work).unwrap();
             let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
-            stack.name_lowers(context.as_fd(), naming).unwrap();
+            let _held = stack.name_lowers(context.as_fd(), naming).unwrap().unwrap();
             let mount = stack.finish(context.as_fd(), naming).unwrap();
             let who = rustix::fs::openat(&mount, "who", OFlags::RDONLY, Mode::empty()).unwrap();
             let mut buffer = [0; 8];

@@ -44,7 +44,6 @@ impl Client {
             .enable_all()
             .build()
             .expect("a test has descriptors to spare");
-        let _inside = executor.enter();
         let path = socket.to_owned();
         let connector = service_fn(move |_: Uri| {
             let path = path.clone();
@@ -52,15 +51,13 @@ impl Client {
         });
         // The address is never used: the connector knows the socket.
         let endpoint = Endpoint::from_static("http://localhost").timeout(CALL_LIMIT);
-        let channel = endpoint.connect_with_connector_lazy(connector);
+        // Inside the executor: the connection is a task of it.
+        let channel = executor.block_on(async { endpoint.connect_with_connector_lazy(connector) });
         Self {
             socket: socket.to_owned(),
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             images: ImageServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
-            executor: {
-                drop(_inside);
-                executor
-            },
+            executor,
         }
     }
 

@@ -206,3 +206,28 @@ fn spawn(folder: &Path, options: &Options) -> io::Result<Child> {
     spawned
         .map_err(|error| io::Error::other(format!("start docker-registry: {error}; install Debian's docker-registry")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image_builder::ImageBuilder;
+    use crate::tree::Tree;
+
+    #[test]
+    fn registry_in_another_namespace_takes_an_image_and_is_not_seen_here() {
+        let netns = orlop_sys::netns::create().unwrap();
+        let mut up = Command::new("ip");
+        orlop_sys::process::in_netns(&mut up, netns.try_clone().unwrap());
+        assert!(up.args(["link", "set", "lo", "up"]).status().unwrap().success());
+        let registry = Registry::with(Options { netns: Some(netns), password: true, ..Options::default() }).unwrap();
+        let mut tree = Tree::default();
+        tree.file("a", 0o644, "1");
+        let built = ImageBuilder::new().layer(&tree).build();
+        built.push(&registry, "x", &["1"]).unwrap();
+        assert_eq!(fs::read(registry.blob_file(&built.id())).unwrap(), built.config);
+        assert!(TcpStream::connect_timeout(&registry.address(), Duration::from_secs(1)).is_err());
+        let (pid, folder) = (registry.process.id(), registry.folder.path().to_owned());
+        drop(registry);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists() && !folder.exists());
+    }
+}

@@ -21,17 +21,12 @@ const SUITE_LIMIT_INSIDE: &str = "-ginkgo.timeout=25m";
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline/critest.txt");
 /// Its digest can't be rebuilt here: the image lies in a registry outside. Our own tests pull by digest.
 const NOT_OFFLINE: &str = "public image with digest";
-/// What the short form leaves out: specs that wait for long, on purpose, or repeat others.
-const NOT_SHORT: [&str; 2] = ["AppArmor", "three containers"];
 /// How many lines of the suite's output are shown when it leaves no report.
 const TAIL_LINES: usize = 40;
 
 /// How the suite is run.
 #[derive(clap::Args, Default)]
 pub struct Options {
-    /// Leave out what is slow
-    #[arg(long)]
-    short: bool,
     /// Only specs whose name matches this regular expression
     #[arg(long)]
     focus: Option<String>,
@@ -96,17 +91,17 @@ fn arguments(socket: &Path, json: &Path, options: &Options) -> Vec<String> {
         SUITE_LIMIT_INSIDE.to_owned(),
         format!("-ginkgo.skip={NOT_OFFLINE}"),
     ];
-    if options.short {
-        arguments.extend(NOT_SHORT.map(|name| format!("-ginkgo.skip={name}")));
-    }
     arguments.extend(options.focus.iter().map(|focus| format!("-ginkgo.focus={focus}")));
     arguments
 }
 
-/// Prints every failure with its cause, then the closing line.
+/// Prints what failed and what was skipped, by cause, then the closing line.
 fn tell(report: &Report, seconds: u64) {
-    for spec in report.with(State::Failed) {
-        println!("FAILED  {}\n        {}", spec.name, spec.cause);
+    for (state, word) in [(State::Failed, "FAILED"), (State::Skipped, "skipped")] {
+        for (cause, specs) in report.by_cause(state) {
+            println!("{word}  {} because: {cause}", specs.len());
+            specs.iter().for_each(|spec| println!("        {}", spec.name));
+        }
     }
     println!("critest took {seconds} s");
     let count = |state| report.with(state).count();

@@ -1,6 +1,10 @@
 //! Ginkgo's JSON report, as far as it matters here.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// How much of a cause is told: the rest is a dump that helps nobody.
+const CAUSE_CHARS_MAX: usize = 240;
 
 /// How a spec ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,26 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Returns the specs that ended so, by why.
+    pub fn by_cause(&self, state: State) -> BTreeMap<&str, Vec<&Spec>> {
+        let mut causes: BTreeMap<&str, Vec<&Spec>> = BTreeMap::new();
+        for spec in self.with(state) {
+            causes.entry(&spec.cause).or_default().push(spec);
+        }
+        causes
+    }
+}
+
+/// Takes the one sentence that matters out of a failure: what the server said, without the dump of the Go value after it.
+fn cause(message: &str) -> String {
+    let words: Vec<&str> = message.split_whitespace().collect();
+    let line = words.join(" ");
+    let said = line.split_once("rpc error: code = ").map_or(line.as_str(), |(_, said)| said);
+    let sentence = said.split(" { s: ").next().unwrap_or(said).split(" Unexpected error: ").next().unwrap_or(said);
+    if sentence.is_empty() { "not chosen".to_owned() } else { sentence.chars().take(CAUSE_CHARS_MAX).collect() }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Suite {
@@ -84,9 +108,8 @@ impl From<Entry> for Spec {
         };
         let mut words = entry.container_hierarchy_texts.unwrap_or_default();
         words.push(if entry.leaf_node_text.is_empty() { entry.leaf_node_type } else { entry.leaf_node_text });
-        let cause = entry.failure.map(|failure| failure.message).unwrap_or_default();
-        let cause: Vec<&str> = cause.split_whitespace().collect();
-        Self { name: words.join(" "), state, cause: cause.join(" ").chars().take(400).collect() }
+        let cause = cause(&entry.failure.map(|failure| failure.message).unwrap_or_default());
+        Self { name: words.join(" "), state, cause }
     }
 }
 
@@ -108,5 +131,19 @@ mod tests {
         assert_eq!((failed.name.as_str(), failed.cause.as_str()), ("BeforeSuite", "no socket"));
         assert_eq!(report.with(State::Skipped).count(), 1);
         assert!(Report::parse(b"").is_err());
+    }
+
+    #[test]
+    fn cause_is_what_the_server_said() {
+        for (message, expected) in [
+            (
+                "x Unexpected error:\n <*s | 0x1>: rpc error: code = Unimplemented desc = not built { s: {",
+                "Unimplemented desc = not built",
+            ),
+            ("plain  words", "plain words"),
+            ("", "not chosen"),
+        ] {
+            assert_eq!(cause(message), expected);
+        }
     }
 }

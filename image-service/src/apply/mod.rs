@@ -338,8 +338,7 @@ impl ApplyError {
     }
 
     fn write(path: &[u8], doing: &'static str) -> impl FnOnce(Errno) -> Self {
-        let path = shown(path);
-        move |error| Self::Write { path, doing, source: error.into() }
+        move |error| Self::Write { path: shown(path), doing, source: error.into() }
     }
 
     fn io(path: &[u8], doing: &'static str, source: std::io::Error) -> Self {

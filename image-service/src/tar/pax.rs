@@ -16,6 +16,8 @@ pub(super) struct Pax {
     pub(super) sparse: bool,
 }
 
+type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
 /// Reads all records. The last of several with the same key counts, an empty value takes back.
 pub(super) fn parse(mut records: &[u8]) -> Result<Pax, String> {
     let mut pax = Pax::default();
@@ -27,7 +29,8 @@ pub(super) fn parse(mut records: &[u8]) -> Result<Pax, String> {
     Ok(pax)
 }
 
-fn record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), String> {
+/// Splits off the first record: key, value, rest.
+fn record(bytes: &[u8]) -> Result<Record<'_>, String> {
     let bad = || "a record of its extended header is malformed".to_owned();
     let space = bytes.iter().take(20).position(|byte| *byte == b' ').ok_or_else(bad)?;
     let length = decimal(&bytes[..space]).and_then(|length| usize::try_from(length).ok()).ok_or_else(bad)?;

@@ -62,7 +62,6 @@ impl Node {
     /// Adds the devices that one container needs to know.
     pub(crate) fn facts(&self, devices: Vec<NodeDevice>) -> HostFacts {
         HostFacts {
-            hierarchies: self.hierarchies.clone(),
             capabilities: self.capabilities,
             oom_score_adj: self.oom_score_adj,
             recursive_readonly: self.recursive_readonly,

@@ -130,13 +130,16 @@ fn set_up(spec: &SandboxSpec, cgroup: &str) -> Result<SetUp> {
         NamespaceScope::Sandbox => Scope::New,
         NamespaceScope::Host => Scope::Host,
     };
+    let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+    let mut sysctls = orlop_spec::sandbox_sysctl_defaults(spec, ipv6);
+    sysctls.extend(orlop_spec::sandbox_sysctls(spec)?);
     Ok(SetUp {
         hostname: (!spec.hostname.is_empty()).then(|| spec.hostname.clone()),
         network: scope(spec.network),
         ipc: scope(spec.ipc),
         // The node's name belongs with the node's network; any other has one of its own.
         uts: if spec.hostname.is_empty() { scope(spec.network) } else { Scope::New },
-        sysctls: orlop_spec::sandbox_sysctls(spec)?,
+        sysctls,
         cgroup: cgroup.to_owned(),
         shm_bytes: SHM_BYTES,
     })

@@ -25,6 +25,24 @@ pub fn exec(inputs: &Inputs<'_>, command: &[String]) -> Result<Spec, SpecError> 
     spec(inputs, command.to_vec())
 }
 
+/// Returns the sysctls that a sandbox with a network of its own starts from, as paths below `/proc/sys` and values; what was
+/// asked for comes after them. `ipv6` says whether the node knows it.
+#[must_use]
+pub fn sandbox_sysctl_defaults(sandbox: &SandboxSpec, ipv6: bool) -> Vec<(String, String)> {
+    // Whoever isn't root may listen on any port and ping: there is nobody else in this namespace to protect from that.
+    const ANY_NETWORK: [(&str, &str); 2] =
+        [("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647")];
+    // A neighbour's router advertisements must not redirect a pod's traffic (CVE-2020-10749).
+    const IPV6_NETWORK: [(&str, &str); 2] =
+        [("net/ipv6/conf/all/accept_ra", "0"), ("net/ipv6/conf/default/accept_ra", "0")];
+    let chosen = match sandbox.network {
+        NamespaceScope::Host => &[][..],
+        NamespaceScope::Sandbox => &ANY_NETWORK,
+    };
+    let more = if ipv6 && !chosen.is_empty() { &IPV6_NETWORK[..] } else { &[] };
+    chosen.iter().chain(more).map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect()
+}
+
 /// Returns the sysctls of a sandbox as paths below `/proc/sys` and values; refuses those that would change the node.
 pub fn sandbox_sysctls(sandbox: &SandboxSpec) -> Result<Vec<(String, String)>, SpecError> {
     let mut found = Vec::with_capacity(sandbox.sysctls.len());

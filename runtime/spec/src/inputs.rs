@@ -5,7 +5,6 @@ use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::image::ImageConfig;
 use orlop_model::sandbox::SandboxSpec;
 use orlop_model::{ContainerId, SandboxId};
-use orlop_plan::compile::Hierarchies;
 use std::path::PathBuf;
 
 /// All that a container's spec depends on.
@@ -36,8 +35,6 @@ pub struct Inputs<'a> {
 /// What the node has.
 #[derive(Clone, Debug)]
 pub struct HostFacts {
-    /// Its cgroup file systems.
-    pub hierarchies: Hierarchies,
     /// Capabilities that the shim holds, one bit each; `ALL` means these.
     pub capabilities: u64,
     /// `oom_score_adj` of the shim: without CAP_SYS_RESOURCE nothing it starts can have a lower one.

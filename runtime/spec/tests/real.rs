@@ -173,7 +173,7 @@ fn missing_program(node: &mut Node) {
     let mut world = node.world();
     world.container.process.command = vec!["not-there".into()];
     let started = node.start_spec(&world);
-    assert_eq!(started.outcome(), Outcome::Failed(Failure { stage: Stage::Exec, errno: libc::ENOENT }));
+    assert_eq!(started.outcome, Outcome::Failed(Failure { stage: Stage::Exec, errno: libc::ENOENT }));
     started.reap();
 }
 
@@ -194,6 +194,7 @@ struct Node {
 /// A container that was started.
 struct Started {
     launched: Launched,
+    outcome: Outcome,
     output: std::fs::File,
 }
 
@@ -231,7 +232,6 @@ impl Node {
         let mut world = World::new();
         let spaces = &mut world.container.namespaces;
         (spaces.network, spaces.ipc, spaces.uts) = (NamespaceMode::New, NamespaceMode::New, NamespaceMode::New);
-        world.host.hierarchies = self.hierarchies.clone();
         world.host.capabilities = self.capabilities;
         world.container.mounts = vec![Mount {
             target: "/usr".into(),
@@ -300,14 +300,14 @@ impl Node {
             own_pid_namespace: self.pid_namespace.as_fd(),
         };
         let launched = Prepared::new(&compiled.plan, around).unwrap().launch().unwrap();
-        let started = Started { launched, output };
-        if let Outcome::Failed(failure) = started.outcome()
+        let outcome = heard(&launched);
+        if let Outcome::Failed(failure) = &outcome
             && failure.stage != Stage::Exec
         {
             let failed = failure.describe(&compiled.plan);
             panic!("{}: {}", failed.what, std::io::Error::from_raw_os_error(failed.errno));
         }
-        started
+        Started { launched, outcome, output }
     }
 }
 
@@ -323,17 +323,6 @@ impl Drop for Node {
 }
 
 impl Started {
-    /// Waits until the program runs or can't.
-    fn outcome(&self) -> Outcome {
-        let began = Instant::now();
-        loop {
-            match self.launched.report.read().unwrap() {
-                Outcome::Pending if began.elapsed() < WITHIN => std::thread::sleep(Duration::from_millis(1)),
-                known @ (Outcome::Pending | Outcome::Running | Outcome::Failed(_)) => return known,
-            }
-        }
-    }
-
     fn finish(mut self) -> BTreeMap<String, String> {
         self.reap();
         let mut text = String::new();
@@ -371,4 +360,15 @@ fn root() -> OwnedFd {
         rustix::fs::symlinkat(format!("usr/{name}"), &root, name).unwrap();
     }
     root
+}
+
+/// Waits until a program runs or can't.
+fn heard(launched: &Launched) -> Outcome {
+    let began = Instant::now();
+    loop {
+        match launched.report.read().unwrap() {
+            Outcome::Pending if began.elapsed() < WITHIN => std::thread::sleep(Duration::from_millis(1)),
+            known @ (Outcome::Pending | Outcome::Running | Outcome::Failed(_)) => return known,
+        }
+    }
 }

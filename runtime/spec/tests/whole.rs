@@ -5,6 +5,7 @@
 mod world;
 
 use oci_spec::runtime as oracle;
+use orlop_cgroups::{Hierarchies, Hierarchy};
 use orlop_model::ErrorKind;
 use orlop_model::container::{Device, Mount, MountAccess, NamespaceMode, Propagation, RootfsAccess, SeccompProfile};
 use orlop_model::sandbox::NamespaceScope;
@@ -69,8 +70,7 @@ fn every_spec_made_here_can_be_planned() {
     world.container.mounts.push(bind("/data", "/srv"));
     let plan = |world: &World| {
         let profiles = Cache::default();
-        let facts =
-            Facts { hierarchies: &world.host.hierarchies, capabilities: world.host.capabilities, profiles: &profiles };
+        let facts = Facts { hierarchies: &hierarchies(), capabilities: world.host.capabilities, profiles: &profiles };
         let first = compile::container(&made(world), &facts).unwrap();
         let more = exec(&world.inputs(), &["true".to_owned()]).unwrap();
         let exec = compile::exec(&more, world.container_id.as_str(), &facts).unwrap();
@@ -303,4 +303,16 @@ fn sysctls_of_a_sandbox_never_reach_the_node() {
     assert!(sandbox_sysctls(&world.sandbox).unwrap_err().to_string().contains("net.ipv4.ip_forward"));
     world.sandbox.sysctls = [("kernel.core_pattern".to_owned(), "|/x".to_owned())].into();
     assert_eq!(sandbox_sysctls(&world.sandbox).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+/// A hybrid node.
+fn hierarchies() -> Hierarchies {
+    Hierarchies {
+        v1: vec![hierarchy("/sys/fs/cgroup/memory", "memory"), hierarchy("/sys/fs/cgroup/cpu", "cpu")],
+        unified: Some(hierarchy("/sys/fs/cgroup/unified", "hugetlb")),
+    }
+}
+
+fn hierarchy(mount: &str, controller: &str) -> Hierarchy {
+    Hierarchy { mount: mount.into(), controllers: vec![controller.into()] }
 }

@@ -14,8 +14,9 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("orlop-sim", &["orlop-model"], &[]),
     ("orlop-wire", &[], &[]),
     ("orlop-cgroups", &["orlop-wire", "orlop-sys"], &[]),
-    ("orlop-plan", &["orlop-wire"], &[]),
-    ("orlop-spec", &["orlop-model", "orlop-plan"], &[]),
+    // From cgroups it takes what is pure: the layout of the hierarchies, and limits as writes.
+    ("orlop-plan", &["orlop-wire", "orlop-cgroups"], &["orlop-sys"]),
+    ("orlop-spec", &["orlop-model", "orlop-plan"], &["orlop-cgroups", "orlop-exec", "orlop-sys"]),
     ("orlop-exec", &["orlop-sys", "orlop-wire"], &["orlop-plan"]),
     ("orlop-shim", &["orlop-sys", "orlop-exec", "orlop-wire", "orlop-cgroups"], &["orlop-plan"]),
     (

@@ -1,6 +1,5 @@
 //! A sandbox, a container and a node to make specs from; tests change what they are about.
 
-use orlop_cgroups::{Hierarchies, Hierarchy};
 use orlop_model::container::{
     ContainerSpec, NamespaceMode, Namespaces, Process, Resources, RootfsAccess, SeccompProfile, Security,
 };
@@ -48,10 +47,6 @@ impl World {
             },
             user: ResolvedUser { uid: 1000, gid: 1000, groups: vec![1000, 2000], home: "/home/me".into() },
             host: HostFacts {
-                hierarchies: Hierarchies {
-                    v1: vec![hierarchy("/sys/fs/cgroup/memory", "memory"), hierarchy("/sys/fs/cgroup/cpu", "cpu")],
-                    unified: Some(hierarchy("/sys/fs/cgroup/unified", "hugetlb")),
-                },
                 capabilities: CAPABILITIES,
                 oom_score_adj: 0,
                 recursive_readonly: true,
@@ -83,10 +78,6 @@ impl World {
             files: &self.files,
         }
     }
-}
-
-fn hierarchy(mount: &str, controller: &str) -> Hierarchy {
-    Hierarchy { mount: mount.into(), controllers: vec![controller.into()] }
 }
 
 fn device(path: &str, kind: NodeDeviceKind, major: u32, minor: u32) -> NodeDevice {
