@@ -126,7 +126,7 @@ fn unpack(shared: &Arc<Shared>, pieces: Receiver<Piece>, blob: &Blob, diff_id: &
     DirBuilder::new().mode(0o755).create(&fs).map_err(Error::io(format!("make folder {fs:?}")))?;
     let root = File::open(&fs).map_err(Error::io(format!("open {fs:?}")))?;
     let incoming = Incoming::new(pieces, blob.size);
-    let mut stream = Inflated::new(incoming, blob.size).map_err(|error| of_stream(blob, &error))?;
+    let mut stream = Inflated::new(incoming, unpacked_bytes_max(blob.size)).map_err(|error| of_stream(blob, &error))?;
     let applied = apply(&mut stream, root.as_fd()).map_err(|error| of_apply(blob, error))?;
     stream.finish(blob, diff_id)?;
     let record = record_of(diff_id, &applied);
@@ -143,6 +143,11 @@ fn record_of(diff_id: &Digest, applied: &Applied) -> LayerRecord {
         implicit: applied.implicit.iter().map(hex::encode).collect(),
         describes_root: applied.describes_root,
     }
+}
+
+/// Returns how large a layer may become that travels in `size` bytes.
+fn unpacked_bytes_max(size: u64) -> u64 {
+    UNPACKED_BYTES_FREE.max(size.saturating_mul(UNPACKED_RATIO_MAX)).min(UNPACKED_BYTES_MAX)
 }
 
 /// The bytes as they travel, counted and hashed as they are taken from the channel.
@@ -218,7 +223,7 @@ enum Decoder {
 
 impl Inflated {
     /// Looks at the first bytes for what they are: media types are often wrong, and the diff id decides in the end.
-    fn new(mut incoming: Incoming, size: u64) -> io::Result<Self> {
+    fn new(mut incoming: Incoming, count_max: u64) -> io::Result<Self> {
         let start = incoming.fill_buf()?;
         let decoder = if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
             return Err(io::Error::other(StreamFault::Zstd));
@@ -228,7 +233,6 @@ impl Inflated {
         } else {
             Decoder::Plain(incoming)
         };
-        let count_max = UNPACKED_BYTES_FREE.max(size.saturating_mul(UNPACKED_RATIO_MAX)).min(UNPACKED_BYTES_MAX);
         let hashed = Hashed { decoder, hash: Sha256::new(), count: 0, count_max };
         Ok(Self { input: BufReader::with_capacity(INFLATED_BYTES, hashed) })
     }
@@ -307,5 +311,79 @@ fn of_apply(blob: &Blob, error: ApplyError) -> Error {
         ApplyError::Write { path, doing, source } => {
             Error::Io { doing: format!("unpack blob {}: entry {path}: {doing}", blob.digest), source }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::digest_of;
+    use orlop_model::ErrorKind;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Sends `sent` for a blob that should be `told`, and inflates it; `count_max` bounds the result.
+    fn check(told: &[u8], sent: &[u8], diff: &[u8], count_max: u64) -> Result<(), Error> {
+        let blob = Blob { digest: digest_of(told), size: told.len() as u64 };
+        let (sender, receiver) = mpsc::channel(1000);
+        for piece in sent.chunks(7000) {
+            sender.try_send(Piece::Data(Bytes::copy_from_slice(piece))).map_err(|_| "full").unwrap();
+        }
+        sender.try_send(Piece::End).map_err(|_| "full").unwrap();
+        let stream = Inflated::new(Incoming::new(receiver, blob.size), count_max);
+        stream.map_err(|error| of_stream(&blob, &error))?.finish(&blob, &digest_of(diff))
+    }
+
+    #[test]
+    fn stream_is_checked_on_both_sides() {
+        let plain = b"some text ".repeat(5000);
+        let packed = gzip(&plain);
+        let members = [gzip(&plain[..100]), gzip(&plain[100..])].concat();
+        let max = plain.len() as u64;
+        check(&packed, &packed, &plain, max).unwrap();
+        check(&members, &members, &plain, max).unwrap();
+        check(&plain, &plain, &plain, max).unwrap();
+        check(b"", b"", b"", 0).unwrap();
+        let corrupt = |result: Result<(), Error>, word: &str| {
+            let error = result.unwrap_err();
+            assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(word), "{error}");
+        };
+        corrupt(check(&packed, &packed, b"other", max), "the config says");
+        corrupt(check(&packed, &packed[..packed.len() - 1], &plain, max), "can't be inflated");
+        corrupt(check(&plain, &plain[1..], &plain, max), "it ends after");
+        corrupt(check(&packed, &[&packed[..], b"x"].concat(), &plain, max), "more bytes came");
+        corrupt(check(&[&packed[..], b"x"].concat(), &[&packed[..], b"x"].concat(), &plain, max), "can't be inflated");
+        let mut other = plain.clone();
+        other[9] = b'X';
+        corrupt(check(&plain, &other, &plain, max), "have digest");
+    }
+
+    #[test]
+    fn bomb_is_stopped_by_its_bound() {
+        // In many members, which a reader takes for one stream.
+        let zeros = vec![0; 1 << 20];
+        let bomb = gzip(&zeros).repeat(50);
+        let error = check(&bomb, &bomb, &zeros.repeat(50), 10 << 20).unwrap_err();
+        assert!(error.kind() == ErrorKind::Exhausted && error.to_string().contains("inflates to more than"), "{error}");
+        check(&bomb, &bomb, &zeros.repeat(50), 50 << 20).unwrap();
+    }
+
+    #[test]
+    fn bound_leaves_room_for_real_layers_and_for_nothing_else() {
+        assert_eq!(unpacked_bytes_max(0), 2 << 30);
+        assert_eq!(unpacked_bytes_max(1 << 30), 100 << 30);
+        assert_eq!(unpacked_bytes_max(u64::MAX), 1 << 40);
+    }
+
+    #[test]
+    fn zstd_is_named() {
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0, 0];
+        let error = check(&frame, &frame, b"", 100).unwrap_err();
+        assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("zstd"), "{error}");
     }
 }

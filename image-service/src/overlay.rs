@@ -176,4 +176,22 @@ mod tests {
         }
         assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(temp.path().to_str().unwrap()));
     }
+
+    #[test]
+    fn as_many_layers_as_overlayfs_takes_can_be_stacked() {
+        let temp = tempfile::tempdir().unwrap();
+        for folder in ["upper", "work"] {
+            fs::create_dir(temp.path().join(folder)).unwrap();
+        }
+        let layers: Vec<_> = (0..crate::manifest::LAYERS_MAX).map(|at| temp.path().join(at.to_string())).collect();
+        for layer in &layers {
+            fs::create_dir(layer).unwrap();
+            fs::write(layer.join(layer.file_name().unwrap()), "").unwrap();
+        }
+        let path = |name: &str| temp.path().join(name);
+        let stack = Stack::open(layers, &path("empty"), &path("upper"), &path("work")).unwrap();
+        let mount = stack.mount().unwrap();
+        let found = fs::read_dir(format!("/proc/self/fd/{}", mount.as_raw_fd())).unwrap().count();
+        assert_eq!(found, crate::manifest::LAYERS_MAX);
+    }
 }

@@ -1,7 +1,7 @@
 //! Registries and images that lie.
 
-use crate::bench::{Bench, image, pull, refused, tree};
-use crate::servers::{Fake, partial, reply};
+use crate::bench::{Bench, image, pull, refused};
+use crate::servers::{Fake, reply};
 use orlop_model::ErrorKind;
 use orlop_model::ports::Images;
 use orlop_testkit::image_builder::{Built, ImageBuilder, digest};
@@ -46,9 +46,9 @@ async fn spoilt_layers_are_named_and_leave_nothing() {
         ("another layer", built.layers[0].clone()),
     ] {
         fs::write(&file, bytes).unwrap();
+        eprintln!("{what}");
         refused(bench.pull("x:1").await, ErrorKind::Corrupt, &[&named]);
         nothing_stays(&bench).await;
-        let _ = what;
     }
     fs::write(&file, layer).unwrap();
     bench.pull("x:1").await.unwrap();
@@ -109,35 +109,6 @@ async fn layers_that_lead_out_are_refused() {
 }
 
 #[tokio::test]
-async fn bomb_is_stopped_by_its_bound() {
-    let bench = Bench::new();
-    // 3 GiB of zeros, as 3 MiB: in many gzip members, which a reader takes for one stream.
-    let mut header = tar::Header::new_gnu();
-    header.set_path("zeros").unwrap();
-    header.set_size(3 << 30);
-    header.set_cksum();
-    let member = |bytes: &[u8]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        std::io::Write::write_all(&mut encoder, bytes).unwrap();
-        encoder.finish().unwrap()
-    };
-    let zeros = member(&vec![0; 64 << 20]);
-    let blob: Vec<u8> =
-        std::iter::once(member(header.as_bytes())).chain(std::iter::repeat_n(zeros, 48)).flatten().collect();
-    let mut built = ImageBuilder::new().tar_layer(Vec::new()).build();
-    let text = String::from_utf8(built.manifest.clone()).unwrap();
-    let old = &built.layers[0];
-    built.manifest = text
-        .replace(&digest(old), &digest(&blob))
-        .replace(&format!("\"size\":{}", old.len()), &format!("\"size\":{}", blob.len()))
-        .into_bytes();
-    built.layers = vec![blob];
-    built.push(&bench.registry, "x", &["1"]).unwrap();
-    refused(bench.pull("x:1").await, ErrorKind::Exhausted, &["inflates to more than"]);
-    nothing_stays(&bench).await;
-}
-
-#[tokio::test]
 async fn lies_about_manifests_are_refused() {
     let bench = Bench::new();
     let built = image(&[&[("a", "1")]]);
@@ -177,5 +148,4 @@ async fn download_that_breaks_is_tried_again_and_then_blamed_on_the_registry() {
     refused(pull(&bench.store, &name).await, ErrorKind::RegistryUnavailable, &[&digest(layer)]);
     assert_eq!(server.asked(&digest(layer)), 3);
     nothing_stays(&bench).await;
-    let _ = (partial(b""), tree(&[]));
 }
