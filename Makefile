@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 # A pod's life, step by step over the CRI. IMAGE=reference pulls that one; otherwise an image is assembled on the spot.
 demo: setup
-	@cargo build --quiet --release -p orlopd -p orlop-shim -p orlop-testkit --bins
+	@cargo build --quiet --release -p orlopd -p orlop-shim -p orlop-testkit --bin orlopd --bin orlop-shim --bin orlop-demo
 	@$(release)/orlop-demo $(IMAGE)
 
 # The house ring: format, lints, laws, every test. Closes with one line of figures.

@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the kernel may take to finish: links vanish some 40 ms after their namespace, pid 1 reaps after up to 2 s.
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(10);
@@ -111,12 +111,27 @@ impl Guard {
     /// Waits until nothing differs from the beginning; returns what still does when patience ends.
     #[must_use]
     pub fn leaks(&self) -> Vec<Leak> {
-        let mut leaks = Vec::new();
-        let _ = wait_for(self.patience, || {
-            leaks = self.look();
-            leaks.is_empty().then_some(())
+        self.lasting(|| self.look())
+    }
+
+    /// Looks until there is nothing. Otherwise returns what was there at every look of the second half: what comes and
+    /// goes meanwhile belongs to others.
+    fn lasting(&self, look: impl Fn() -> Vec<Leak>) -> Vec<Leak> {
+        let half = Instant::now() + self.patience / 2;
+        let mut leaks: Option<Vec<Leak>> = None;
+        let settled = wait_for(self.patience, || {
+            let seen = look();
+            if seen.is_empty() {
+                return Some(());
+            }
+            match &mut leaks {
+                Some(leaks) => leaks.retain(|leak| seen.contains(leak)),
+                None if Instant::now() >= half => leaks = Some(seen),
+                None => (),
+            }
+            None
         });
-        leaks
+        if settled.is_some() { Vec::new() } else { leaks.unwrap_or_default() }
     }
 
     /// Compares and cleans up now; for programs that tell themselves what is left.
@@ -143,12 +158,7 @@ impl Guard {
     /// Waits until everything is again as it was at `before`; returns what still differs when patience ends.
     #[must_use]
     pub fn differences(&self, before: &Snapshot) -> Vec<Leak> {
-        let mut leaks = Vec::new();
-        let _ = wait_for(self.patience, || {
-            leaks = before.leaks_until(&self.now());
-            leaks.is_empty().then_some(())
-        });
-        leaks
+        self.lasting(|| before.leaks_until(&self.now()))
     }
 
     fn look(&self) -> Vec<Leak> {
