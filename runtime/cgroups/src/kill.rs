@@ -1,4 +1,4 @@
-//! Killing every process of a cgroup.
+//! Killing every process of a cgroup: in one go, or one look at a time by who must not wait.
 
 use crate::{Error, Leaf};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How long killed processes may take to go, in milliseconds. A process writing a large core or leaving a stuck file
 /// system takes long; longer than this, the caller hears of it and may come again.
-pub const WAIT_MS_MAX: u64 = 10_000;
+pub(crate) const WAIT_MS_MAX: u64 = 10_000;
 
 /// First and longest pause between two looks. Most processes are gone within the first millisecond.
 const PAUSE_FIRST: Duration = Duration::from_micros(200);
@@ -16,24 +16,70 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Rounds that trust `cgroup.kill`. In hybrid mode a process can sit in a v1 hierarchy alone; after these it is sought there.
 const ROUNDS_UNIFIED: u32 = 3;
 
-pub(crate) fn kill(leaf: &Leaf) -> Result<(), Error> {
-    let began = Instant::now();
-    let mut pause = PAUSE_FIRST;
-    for round in 0_u32.. {
+/// A killing under way, for who can't wait for its end.
+#[derive(Debug)]
+pub struct Killing {
+    round: u32,
+    began: Instant,
+    pause: Duration,
+    next_look: Instant,
+}
+
+// === impl Killing ===
+
+impl Killing {
+    /// Begins one; nothing is killed yet.
+    #[must_use]
+    pub fn begin() -> Self {
+        let now = Instant::now();
+        Self { round: 0, began: now, pause: PAUSE_FIRST, next_look: now }
+    }
+
+    /// Kills what is there now; says whether nothing was. Does not wait.
+    ///
+    /// # Errors
+    /// [`Error::StillRunning`] when something is left after ten seconds.
+    pub fn go_on(&mut self, leaf: &Leaf) -> Result<bool, Error> {
         // Each round anew: a process may have been forked, or have moved, since the last.
         let all_at_once = kill_unified(leaf)?;
         leaf.ask_thaw()?;
         let left = leaf.procs()?;
-        let Some(first) = left.first() else { return Ok(()) };
-        if began.elapsed() >= Duration::from_millis(WAIT_MS_MAX) {
+        self.next_look = Instant::now() + self.pause;
+        let Some(first) = left.first() else { return Ok(true) };
+        if self.is_late() {
             let (path, count) = (leaf.path().clone(), left.len());
             return Err(Error::StillRunning { path, count, first: *first, waited_ms: WAIT_MS_MAX });
         }
-        if !all_at_once || round >= ROUNDS_UNIFIED {
+        if !all_at_once || self.round >= ROUNDS_UNIFIED {
             kill_each(leaf, &left)?;
         }
-        sleep(pause);
-        pause = (pause * 2).min(PAUSE_MAX);
+        self.round += 1;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        Ok(false)
+    }
+
+    /// Returns when to look again.
+    #[must_use]
+    pub fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Looks again at once.
+    pub fn hurry(&mut self) {
+        self.next_look = self.began;
+    }
+
+    /// Says whether it has taken longer than it may: ten seconds.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.began.elapsed() >= Duration::from_millis(WAIT_MS_MAX)
+    }
+}
+
+pub(crate) fn kill(leaf: &Leaf) -> Result<(), Error> {
+    let mut killing = Killing::begin();
+    while !killing.go_on(leaf)? {
+        sleep(killing.next_look().saturating_duration_since(Instant::now()));
     }
     Ok(())
 }

@@ -130,7 +130,7 @@ impl Leaf {
     }
 
     /// Kills every process of it and of the cgroups below it, and waits until none is left, for at most
-    /// [`kill::WAIT_MS_MAX`]. A frozen cgroup is thawed on the way: on v1 a frozen process can't die.
+    /// ten seconds. A frozen cgroup is thawed on the way: on v1 a frozen process can't die.
     pub fn kill(&self) -> Result<(), Error> {
         kill::kill(self)
     }
@@ -142,6 +142,15 @@ impl Leaf {
             first = first.and(tree::remove(folder));
         }
         first
+    }
+
+    /// Tries once to remove it with the cgroups below it; says whether it is gone. `false`: it is still busy, come again.
+    pub fn try_remove(&self) -> Result<bool, Error> {
+        let mut gone = true;
+        for folder in self.folders() {
+            gone &= tree::try_remove(folder)?;
+        }
+        Ok(gone)
     }
 
     pub(crate) fn folders(&self) -> impl Iterator<Item = &Folder> {

@@ -19,5 +19,6 @@ mod tree;
 
 pub use error::Error;
 pub use hierarchies::{Hierarchies, Hierarchy, Layout, Mode};
+pub use kill::Killing;
 pub use leaf::{Leaf, remove_tree};
 pub use path::CgroupPath;

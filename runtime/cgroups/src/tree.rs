@@ -46,6 +46,15 @@ pub(crate) fn remove(folder: &Folder) -> Result<(), Error> {
     }
 }
 
+/// Tries once; says whether it is gone.
+pub(crate) fn try_remove(folder: &Folder) -> Result<bool, Error> {
+    match remove_once(folder, 0) {
+        Ok(()) => Ok(true),
+        Err(Error::Io { source, .. }) if is_busy(&source) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn remove_once(folder: &Folder, depth: usize) -> Result<(), Error> {
     for child in children(folder, depth)? {
         remove_once(&child, depth + 1)?;

@@ -35,14 +35,44 @@ pub(crate) async fn exec(client: &Client, exec: Exec<'_>) -> Result<ExecOutput> 
         stdout: Some(first),
         stderr: Some(first.saturating_add(1)),
     };
+    let mut abandoned =
+        Abandoned { shim: shim.clone(), container: exec.id.to_string(), exec: request.exec, ended: false };
     let (answered, ending) = shim.exec(&tried, request, slots).await?;
     if let Reply::Failed(failed) = &answered.reply {
+        abandoned.ended = true;
         return Ok(could_not_run(failed));
     }
     let Reply::ExecStarted { .. } = answered.reply else {
         return Err(Error::Unexpected { tried });
     };
-    collect(&shim, &exec, ending, stdout, stderr, &tried).await
+    let output = collect(&shim, &exec, ending, stdout, stderr, &tried).await;
+    abandoned.ended = true;
+    output
+}
+
+/// Kills an exec whose caller went away, or whose start took too long: nobody else would ever end it.
+struct Abandoned {
+    shim: Shim,
+    container: String,
+    exec: u64,
+    ended: bool,
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        // Without a runtime the daemon itself is ending.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.ended {
+            return;
+        }
+        let (shim, container, exec) = (self.shim.clone(), std::mem::take(&mut self.container), self.exec);
+        // Nobody waits for it: it ends with its bounded request.
+        runtime.spawn(async move {
+            if let Err(error) = shim.ask_done("kill the exec", Request::KillExec { container, exec }).await {
+                warn!(exec, %error, "an exec whose caller went away could not be killed");
+            }
+        });
+    }
 }
 
 /// A pipe from a program to us.

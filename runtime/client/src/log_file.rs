@@ -25,7 +25,8 @@ pub(crate) fn check(log: &LogPath) -> Result<()> {
     if log.file.file_name().is_none() { refuse("it is empty") } else { Ok(()) }
 }
 
-/// Opens the log for appending; makes its folders when missing. No symbolic link below the folder is followed.
+/// Opens the log for appending; makes its folders when missing. Neither the folder itself, which is the pod's, nor anything
+/// below it may be a symbolic link: a container that has the node's logs as a volume could have put it there.
 pub(crate) fn open(log: &LogPath) -> Result<OwnedFd> {
     check(log)?;
     let path = log.directory.join(&log.file);
@@ -36,7 +37,7 @@ pub(crate) fn open(log: &LogPath) -> Result<OwnedFd> {
 
 fn open_beneath(directory: &Path, file: &Path) -> Result<OwnedFd, Errno> {
     let folder_flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut folder = rustix::fs::open(directory, folder_flags, Mode::empty())?;
+    let mut folder = rustix::fs::open(directory, folder_flags | OFlags::NOFOLLOW, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     for name in file.parent().into_iter().flat_map(Path::components) {
         let name = name.as_os_str();
@@ -94,6 +95,7 @@ mod tests {
         for bad in ["out/x", "file", "pipe"] {
             assert!(open(&log(dir.path(), bad)).is_err(), "{bad}");
         }
+        assert!(open(&log(&dir.path().join("out"), "x")).is_err());
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 }

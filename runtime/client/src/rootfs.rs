@@ -7,7 +7,10 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Tries of openat2(2) while others rename. Whoever renames for ever must not keep others' containers from starting.
+const TRIES_MAX: u32 = 128;
 
 /// Reads a small file of an image; `None` when it is not there. Only
 /// a regular file, wherever links inside the root lead.
@@ -18,7 +21,10 @@ pub(crate) fn read(root: BorrowedFd<'_>, path: &str) -> Result<Option<Vec<u8>>> 
     // Not opened for reading at once: that could wait for ever, or set off a device.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let found = match rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+    let find = || rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    // EAGAIN: something was renamed, anywhere on the node, while a `..` was followed.
+    let found = (0..TRIES_MAX).map(|_| find()).find(|found| !matches!(found, Err(Errno::AGAIN)));
+    let found = match found.unwrap_or(Err(Errno::AGAIN)) {
         Ok(found) => found,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(Errno::LOOP) => return refuse("its links lead nowhere"),
@@ -29,14 +35,9 @@ pub(crate) fn read(root: BorrowedFd<'_>, path: &str) -> Result<Option<Vec<u8>>> 
     if kind != FileType::RegularFile {
         return refuse("it is not a regular file");
     }
-    let opened = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
-        Ok(opened) => opened,
-        Err(error) => return Err(failed(error)),
-    };
-    // It can't have changed in between, but for a running container on the same layer.
-    if FileType::from_raw_mode(rustix::fs::fstat(&opened).map_err(failed)?.st_mode) != FileType::RegularFile {
-        return refuse("it is not a regular file");
-    }
+    // What was found is opened, and not what may have its name by now: of a running container, that may be a device.
+    let opened =
+        rustix::fs::open(format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty()).map_err(failed)?;
     let mut bytes = Vec::new();
     let read = File::from(opened).take(USER_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Error::io(tried(), error))?;

@@ -4,6 +4,7 @@ use crate::kernel::{self, raw};
 use crate::mounts;
 use crate::prepare::{Prepared, Source, Step};
 use crate::report::{Stage, tell};
+use crate::resolve::Make;
 use orlop_sys::child as own;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -90,8 +91,8 @@ fn perform(
 ) -> Result<(), Errno> {
     match step {
         Step::SetPropagation(flags) => mounts::set_all_propagation(*flags),
-        Step::AttachRootfs(mount) => {
-            mounts::attach_root(*mount)?;
+        Step::AttachRootfs(mount, attributes) => {
+            mounts::attach_root(*mount, *attributes)?;
             progress.root = Some(rustix::io::fcntl_dupfd_cloexec(mount, 3)?);
             Ok(())
         }
@@ -113,7 +114,10 @@ fn perform(
         }
         Step::NewSession => rustix::process::setsid().map(drop),
         Step::CapabilityBounding(keep) => raw(own::limit_bounding(*keep)),
-        Step::Identity { uid, gid, groups } => kernel::become_user(*uid, *gid, groups),
+        Step::Identity { uid, gid, groups } => {
+            kernel::give_pipes(&plan.stdio, *uid)?;
+            kernel::become_user(*uid, *gid, groups)
+        }
         Step::Capabilities(sets, ambient) => {
             raw(own::set_capabilities(*sets))?;
             raw(own::set_ambient(*ambient))
@@ -124,11 +128,11 @@ fn perform(
             settle(progress)?;
             raw(own::install_filter(program, *flags))
         }
-        Step::Chdir { path, create } => {
-            if let Some(target) = create {
-                target.open_or_make(progress.root()?, crate::resolve::Make::Folder)?;
-            }
-            rustix::process::chdir(path.as_c_str())?;
+        Step::Chdir { target, create } => {
+            let root = progress.root()?;
+            // Not by path: one of `/proc` would lead to what this process still holds of the node.
+            let folder = if *create { target.open_or_make(root, Make::Folder)? } else { target.open(root)? };
+            rustix::process::fchdir(folder)?;
             kernel::check_working_folder()
         }
     }

@@ -1,7 +1,7 @@
 //! Operations that change the process itself or settings of its namespaces. Runs in the child.
 
 use orlop_sys::child;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -55,6 +55,18 @@ pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno
 pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
     raw(child::keep_capabilities())?;
     raw(child::become_user(uid, gid, groups))
+}
+
+/// Gives a user the pipes that are its standard descriptors: else it could write to them and not open `/dev/stdout`, whose
+/// path leads to a pipe of root's.
+pub(crate) fn give_pipes(stdio: &[BorrowedFd<'_>; 3], uid: u32) -> Result<(), Errno> {
+    for pipe in stdio {
+        // Nothing else is given away: a file or device may be somebody's.
+        if FileType::from_raw_mode(rustix::fs::fstat(pipe)?.st_mode) == FileType::Fifo {
+            rustix::fs::fchown(pipe, Some(Uid::from_raw(uid)), None)?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the working folder is inside the root: `/proc/self/fd/7` may lead out (CVE-2024-21626).

@@ -9,6 +9,7 @@
 //! by path; no descriptor but 0, 1 and 2 survives into the program.
 
 mod child;
+mod hollow;
 mod kernel;
 mod launch;
 mod mounts;
@@ -16,6 +17,7 @@ mod prepare;
 mod report;
 mod resolve;
 
+pub use hollow::Hollow;
 pub use kernel::set_sysctl;
 pub use launch::Launched;
 pub use prepare::{Prepared, Refused, Surroundings};

@@ -3,7 +3,7 @@
 //! Everything is mounted by descriptor: `move_mount` with two empty paths.
 
 use crate::kernel::raw;
-use crate::resolve::{Make, Target};
+use crate::resolve::{Make, Target, is_proc};
 use orlop_sys::mount::{Below, set_attributes, set_propagation};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -22,6 +22,9 @@ const MASK_ATTRIBUTES: u64 =
 /// A new file system, ready to be made.
 #[derive(Debug)]
 pub(crate) struct NewMount {
+    /// Its folder must be where it is written, as for `/proc`, `/sys` and `/dev`: were it a link, what is hidden in it and
+    /// made in it would be elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
+    pub(crate) plain: bool,
     pub(crate) fstype: CString,
     pub(crate) source: CString,
     pub(crate) options: Vec<(CString, Option<CString>)>,
@@ -57,7 +60,13 @@ pub(crate) fn set_all_propagation(flags: u32) -> Result<(), Errno> {
 
 /// Mounts the root file system where `pivot_root` can take it from: over `/`. The process's own root stays below it, so
 /// that absolute paths keep their meaning until then; bind sources are open by now, as `..` would lead into it.
-pub(crate) fn attach_root(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+///
+/// Whoever made it may have it shared; what is mounted on it from here on is the container's alone.
+pub(crate) fn attach_root(mount: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
+    raw(set_propagation(mount, libc::MS_PRIVATE, Below::Included))?;
+    if attributes != 0 {
+        raw(set_attributes(mount, attributes, Below::Untouched))?;
+    }
     attach(mount, open_root()?.as_fd())
 }
 
@@ -83,8 +92,9 @@ fn open_root() -> Result<OwnedFd, Errno> {
 /// Makes a file system and mounts it at a folder.
 pub(crate) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<(), Errno> {
     let mount = make_file_system(&new.fstype, &new.source, &new.options, new.attributes)?;
-    let target = new.target.open_or_make(root, Make::Folder)?;
-    attach(mount.as_fd(), target.as_fd())
+    let target =
+        if new.plain { new.target.open_or_make_plain(root)? } else { new.target.open_or_make(root, Make::Folder)? };
+    cover(mount.as_fd(), &target, &new.target)
 }
 
 /// Makes a file system as a detached mount.
@@ -105,6 +115,11 @@ fn make_file_system(
     fsconfig_create(context.as_fd())?;
     let attributes = u32::try_from(attributes).map_err(|_| Errno::INVAL)?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::from_bits_retain(attributes))
+}
+
+/// Makes an empty folder that nothing can be put into, mounted nowhere.
+pub(crate) fn empty() -> Result<OwnedFd, Errno> {
+    make_file_system(c"tmpfs", c"tmpfs", &[], MASK_ATTRIBUTES)
 }
 
 /// Opens a path of the node as a detached copy of its mount.
@@ -138,6 +153,15 @@ pub(crate) fn bind(root: BorrowedFd<'_>, mount: BorrowedFd<'_>, bind: &Bind) -> 
     }
     let make = if is_folder(mount)? { Make::Folder } else { Make::File };
     let target = bind.target.open_or_make(root, make)?;
+    cover(mount, &target, &bind.target)
+}
+
+/// Mounts on a target. On a proc file system only where the path says so, which the planner has checked: a link of the
+/// image that leads there would fake what the kernel says (CVE-2019-16884).
+fn cover(mount: BorrowedFd<'_>, target: &OwnedFd, path: &Target) -> Result<(), Errno> {
+    if is_proc(target)? && !path.is_below("proc") {
+        return Err(Errno::PERM);
+    }
     attach(mount, target.as_fd())
 }
 
@@ -174,11 +198,8 @@ pub(crate) fn mask(root: BorrowedFd<'_>, target: &Target, null: &Target) -> Resu
     let Some(hidden) = present(target.open(root))? else {
         return Ok(());
     };
-    let cover = if is_folder(hidden.as_fd())? {
-        make_file_system(c"tmpfs", c"tmpfs", &[], MASK_ATTRIBUTES)?
-    } else {
-        copy(open_null(root, null)?.as_fd(), Below::Untouched)?
-    };
+    let cover =
+        if is_folder(hidden.as_fd())? { empty()? } else { copy(open_null(root, null)?.as_fd(), Below::Untouched)? };
     attach(cover.as_fd(), hidden.as_fd())
 }
 

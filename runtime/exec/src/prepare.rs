@@ -26,6 +26,8 @@ pub struct Surroundings<'a> {
     pub cgroup_entries: Vec<BorrowedFd<'a>>,
     /// Standard input, output and error.
     pub stdio: [BorrowedFd<'a>; 3],
+    /// `MOUNT_ATTR_*` that the root file system gets.
+    pub root_attributes: u64,
     /// The node's `/proc`.
     pub node_proc: BorrowedFd<'a>,
     /// The caller's own PID namespace, to come back to.
@@ -91,7 +93,7 @@ pub(crate) struct JoinStep<'a> {
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
     SetPropagation(u32),
-    AttachRootfs(BorrowedFd<'a>),
+    AttachRootfs(BorrowedFd<'a>, u64),
     MountNew(NewMount),
     Bind(Source<'a>, Bind),
     MakeDevice(Device),
@@ -110,7 +112,7 @@ pub(crate) enum Step<'a> {
     Capabilities(CapabilitySets, u64),
     NoNewPrivileges,
     Seccomp(Vec<Instruction>, u64),
-    Chdir { path: CString, create: Option<Target> },
+    Chdir { target: Target, create: bool },
 }
 
 /// What is bound.
@@ -169,10 +171,11 @@ fn step<'a>(op: &Op, around: &Surroundings<'a>) -> Result<Step<'a>, Refused> {
         Op::SetPropagation { flags } => {
             Step::SetPropagation(u32::try_from(*flags).map_err(|_| Refused::Malformed("mount propagation"))?)
         }
-        Op::AttachRootfs { slot } => Step::AttachRootfs(descriptor(around, *slot)?),
+        Op::AttachRootfs { slot } => Step::AttachRootfs(descriptor(around, *slot)?, around.root_attributes),
         Op::MountNew { fstype, source, options, attributes, target: at } => Step::MountNew(NewMount {
             fstype: text(fstype)?,
             source: text(source)?,
+            plain: matches!(fstype.as_str(), "proc" | "sysfs") || at == "/dev",
             options: options.iter().map(option).collect::<Result<_, _>>()?,
             attributes: *attributes,
             target: target(at)?,
@@ -213,9 +216,7 @@ fn step<'a>(op: &Op, around: &Surroundings<'a>) -> Result<Step<'a>, Refused> {
         ),
         Op::NoNewPrivileges => Step::NoNewPrivileges,
         Op::Seccomp { program, flags } => Step::Seccomp(instructions(program)?, *flags),
-        Op::Chdir { path, create } => {
-            Step::Chdir { path: text(path)?, create: if *create { Some(target(path)?) } else { None } }
-        }
+        Op::Chdir { path, create } => Step::Chdir { target: target(path)?, create: *create },
     })
 }
 

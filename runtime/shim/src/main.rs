@@ -8,6 +8,7 @@
 //! reported; nothing a container does (a full pipe, a fork bomb, a stopped process) stops the shim from answering.
 
 mod clock;
+mod endings;
 mod ends;
 mod error;
 mod exec;

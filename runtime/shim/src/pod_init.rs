@@ -1,8 +1,10 @@
 //! The first process of a PID namespace that containers share: reaps what they leave behind, and nothing else.
+//!
+//! Containers see it, and one that may trace processes can take it over: see [`Hollow`] for what it keeps of the node.
 
 use crate::error::{Failed, Result, Tried};
 use orlop_cgroups::{CgroupPath, Hierarchies, Leaf};
-use orlop_sys::child::close_from;
+use orlop_exec::Hollow;
 use orlop_sys::clone::{Birth, Child, spawn};
 use rustix::process::{WaitOptions, wait};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,7 +23,8 @@ pub(crate) struct PodInit(Child);
 // === impl PodInit ===
 
 impl PodInit {
-    pub(crate) fn start(sandbox: &CgroupPath, hierarchies: &Hierarchies) -> Result<Self> {
+    /// Starts it in the namespaces of its sandbox.
+    pub(crate) fn start(sandbox: &CgroupPath, hierarchies: &Hierarchies, hollow: &Hollow<'_>) -> Result<Self> {
         let tried = "start the pod's init";
         let path = CgroupPath::parse(&format!("{}/{LEAF}", sandbox.as_str())).tried(tried)?;
         let leaf = Leaf::create(hierarchies, &path).tried(tried)?;
@@ -33,7 +36,11 @@ impl PodInit {
                     return FAILED;
                 }
             }
-            be_init()
+            let _ = rustix::thread::set_name(NAME);
+            match hollow.become_it() {
+                Ok(()) => be_init(),
+                Err(_) => FAILED,
+            }
         });
         Ok(Self(child.map_err(|error| Failed::io(tried, &error))?))
     }
@@ -51,8 +58,6 @@ impl PodInit {
 /// Runs in the child, for as long as the namespace lives. SIGCHLD is blocked, as in the shim; all other signals from inside
 /// the namespace do nothing to a first process that does not ask for them.
 fn be_init() -> u8 {
-    let _ = rustix::thread::set_name(NAME);
-    let _ = close_from(3);
     let mut ended = nix::sys::signal::SigSet::empty();
     ended.add(nix::sys::signal::Signal::SIGCHLD);
     loop {

@@ -4,28 +4,28 @@ use crate::clock::Stamp;
 use crate::journal;
 use crate::poll::Poll;
 use crate::shim::Shim;
-use crate::supervise::{Reaped, reap_all};
+use crate::supervise::{Reaped, reap_some};
 use crate::task::{Phase, Starting, Task, remove_quietly};
 use orlop_cgroups::Leaf;
 use orlop_exec::Outcome;
 use orlop_wire::exit::ExitRecord;
 use orlop_wire::frame::{Event, Failed as NotStarted, Phase as HowFar, Reply};
-use rustix::event::{PollFd, PollFlags, Timespec};
 use std::time::{Duration, Instant};
 
 /// How long pipes are read after the first process ended, while something else still holds them.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How long a killed process may take to be reaped; its cgroup was seen empty before.
-const KILLED: Duration = Duration::from_secs(5);
-/// Longest pause between two looks for it; its signal wakes us before.
-const KILLED_PAUSE_NS: i64 = 100_000_000;
+
 impl Shim {
     // === ends of processes ===
 
-    /// Reaps every child that has ended, adopted ones included.
+    /// Reaps children that have ended, adopted ones included.
     pub(crate) fn reap(&mut self) {
         while let Ok(Some(_)) = self.signals.read_signal() {}
-        for reaped in reap_all() {
+        let all = reap_some();
+        if !all.is_empty() {
+            self.hurry_endings();
+        }
+        for reaped in all {
             self.ended(reaped);
         }
     }
@@ -64,10 +64,8 @@ impl Shim {
                     oom: was_out_of_memory(task.leaf.as_ref()),
                 };
                 task.phase = Phase::Draining { record, until: Instant::now() + DRAIN };
-                if !task.has_own_pids
-                    && let Err(error) = task.kill()
-                {
-                    journal::write(&format!("container {id}: {error}"));
+                if !task.has_own_pids {
+                    self.end_task(id, None);
                 }
                 self.finish_if_drained(id);
             }
@@ -79,9 +77,7 @@ impl Shim {
     fn task_failed(&mut self, id: &str) {
         let Some(mut task) = self.tasks.remove(id) else { return };
         task.output.give_up(&mut self.buffer, &self.poll);
-        if let Err(error) = task.kill() {
-            journal::write(&format!("container {id}: {error}"));
-        }
+        // It had no children: it never became a program.
         remove_quietly(task.leaf.take());
         if let Phase::Starting(starting) = task.phase {
             let failed = match starting.failure {
@@ -152,7 +148,9 @@ impl Shim {
     pub(crate) fn finish_if_drained(&mut self, id: &str) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let Phase::Draining { record, .. } = task.phase else { return };
-        if !task.output.is_complete() {
+        // Without processes of its own, its end is that of all it forked.
+        let goes_on = !task.has_own_pids && self.endings.contains_key(id);
+        if !task.output.is_complete() || goes_on {
             return;
         }
         task.phase = Phase::Ended(record);
@@ -165,7 +163,7 @@ impl Shim {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.tasks.values().filter_map(Task::drains_until).min()
+        self.tasks.values().filter_map(Task::drains_until).chain(self.next_ending()).min()
     }
 
     /// Stops waiting for pipes that a stranger holds.
@@ -181,17 +179,8 @@ impl Shim {
         }
     }
 
-    /// Waits for a killed task to be reaped, and reports its end and that of its execs without waiting for its pipes.
-    ///
-    /// Execs are reaped on the way: the first process of a PID namespace ends only when all others in it are reaped.
-    pub(crate) fn settle(&mut self, id: &str) {
-        let deadline = Instant::now() + KILLED;
-        self.reap();
-        while self.tasks.get(id).is_some_and(Task::lives) && Instant::now() < deadline {
-            let timeout = Timespec { tv_sec: 0, tv_nsec: KILLED_PAUSE_NS };
-            let _ = rustix::event::poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], Some(&timeout));
-            self.reap();
-        }
+    /// Stops waiting for the pipes of a task that was killed.
+    pub(crate) fn stop_draining(&mut self, id: &str) {
         if let Some(task) = self.tasks.get_mut(id).filter(|task| task.drains_until().is_some()) {
             task.output.give_up(&mut self.buffer, &self.poll);
         }
@@ -202,8 +191,8 @@ impl Shim {
 impl Task {
     fn drains_until(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Draining { until, .. } => Some(until),
-            Phase::Starting(_) | Phase::Running { .. } | Phase::Ended(_) => None,
+            Phase::Draining { until, .. } if !self.output.is_complete() => Some(until),
+            Phase::Draining { .. } | Phase::Starting(_) | Phase::Running { .. } | Phase::Ended(_) => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a shim answers to each request.
 
+use crate::endings::After;
 use crate::error::{Failed, Result, Tried};
 use crate::exec::ExecProcess;
 use crate::peers::{Caller, Message};
@@ -34,12 +35,18 @@ impl Shim {
             Request::ShutDown => return self.shut_down(caller),
             Request::SetUp(asked) => self.set_up(&asked),
             Request::Signal { container, signal } => self.task(&container).and_then(|task| task.signal(signal)),
-            Request::Kill { container } => self.known(&container).map_or(Ok(()), Task::kill),
+            Request::Kill { container } if self.known(&container).is_some() => {
+                return self.end_task(&container, Some((caller, After::Killed)));
+            }
+            Request::Kill { .. } => Ok(()),
             Request::Freeze { container } => {
                 self.leaf(&container).and_then(|leaf| leaf.freeze().tried("freeze a container"))
             }
             Request::Thaw { container } => self.leaf(&container).and_then(|leaf| leaf.thaw().tried("thaw a container")),
-            Request::DropTask { container } => self.drop_task(&container),
+            Request::DropTask { container } if self.known(&container).is_some() => {
+                return self.end_task(&container, Some((caller, After::Dropped)));
+            }
+            Request::DropTask { container } => self.ends.forget(&container),
             Request::KillExec { container, exec } => self.kill_exec(&container, exec),
             Request::ReopenLog { container, log } => self.reopen_log(&container, log, slots),
         };
@@ -114,7 +121,7 @@ impl Shim {
     fn ensure_pod_init(&mut self, plan: &Plan) -> Result<()> {
         let shares = plan.join.iter().any(|join| join.kind == NamespaceKind::Pid && join.from == JoinFrom::Sandbox);
         match self.sandbox.as_mut().filter(|_| shares) {
-            Some(sandbox) => sandbox.ensure_init(&self.hierarchies),
+            Some(sandbox) => sandbox.ensure_init(&self.hierarchies, &self.node),
             None => Ok(()),
         }
     }
@@ -145,19 +152,6 @@ impl Shim {
             Some(process) => process.kill(),
             None => Ok(()),
         }
-    }
-
-    /// Kills what is left of a container, and forgets it.
-    fn drop_task(&mut self, container: &str) -> Result<()> {
-        let Some(task) = self.tasks.get(container) else { return self.ends.forget(container) };
-        task.kill()?;
-        // Its first process is a zombie by now: reaped and reported like any other, so that nobody waits for it in vain.
-        self.settle(container);
-        if let Some(leaf) = self.tasks.get_mut(container).and_then(|task| task.leaf.take()) {
-            leaf.remove().tried("remove the cgroup of a container")?;
-        }
-        self.tasks.remove(container);
-        self.ends.forget(container)
     }
 
     fn list(&mut self, caller: Caller) {

@@ -7,7 +7,7 @@ use crate::error::{Failed, Result, Tried};
 use crate::nodes::{Node, namespace};
 use crate::pod_init::PodInit;
 use orlop_cgroups::{CgroupPath, Hierarchies, Leaf, remove_tree};
-use orlop_exec::set_sysctl;
+use orlop_exec::{Hollow, set_sysctl};
 use orlop_sys::child::enter;
 use orlop_sys::clone::{Birth, Child, spawn};
 use orlop_sys::seqpacket::{self, Waits};
@@ -88,9 +88,15 @@ impl Sandbox {
     }
 
     /// Starts the pod's init, unless it runs: the first container that shares processes needs it.
-    pub(crate) fn ensure_init(&mut self, hierarchies: &Hierarchies) -> Result<()> {
+    pub(crate) fn ensure_init(&mut self, hierarchies: &Hierarchies, node: &Node) -> Result<()> {
         if self.init.is_none() {
-            self.init = Some(PodInit::start(&self.cgroup, hierarchies)?);
+            let joins = [
+                (self.network.as_fd(), libc::CLONE_NEWNET as u64),
+                (self.ipc.as_fd(), libc::CLONE_NEWIPC as u64),
+                (self.uts.as_fd(), libc::CLONE_NEWUTS as u64),
+            ];
+            let hollow = Hollow { joins: &joins, null: node.null.as_fd() };
+            self.init = Some(PodInit::start(&self.cgroup, hierarchies, &hollow)?);
         }
         Ok(())
     }
@@ -147,6 +153,8 @@ fn check_sysctls(asked: &SetUp) -> Result<Vec<(CString, &[u8])>> {
 fn is_own(path: &str, asked: &SetUp) -> bool {
     let within = |scope: Scope| scope == Scope::New;
     match path {
+        // The daemon has checked it; a shim that is asked by another would climb out of a namespace's own all the same.
+        _ if path.split('/').any(|name| name == "..") => false,
         _ if path.starts_with("net/") => within(asked.network),
         _ if path.starts_with("fs/mqueue/") => within(asked.ipc),
         "kernel/msgmax"
@@ -295,6 +303,7 @@ mod tests {
             ("kernel/shmmax", true),
             ("kernel/core_pattern", false),
             ("kernel/shmmax/../core_pattern", false),
+            ("net/../kernel/core_pattern", false),
             ("vm/swappiness", false),
         ] {
             assert_eq!(is_own(path, &own), expected, "{path}");

@@ -1,5 +1,6 @@
 //! The shim itself: one loop over sockets, children and pipes.
 
+use crate::endings::Ending;
 use crate::ends::Ends;
 use crate::error::{Failed, Result, Tried};
 use crate::journal;
@@ -11,7 +12,7 @@ use crate::sandbox::Sandbox;
 use crate::supervise::{become_supervisor, listen};
 use crate::task::{Place, Task, remove_quietly};
 use nix::sys::signalfd::SignalFd;
-use orlop_cgroups::{Hierarchies, Leaf, remove_tree};
+use orlop_cgroups::{Hierarchies, Killing, Leaf, remove_tree};
 use orlop_wire::frame::{Reply, SHIM_SOCKET};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,6 +35,8 @@ pub(crate) struct Shim {
     pub(crate) hierarchies: Hierarchies,
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) tasks: BTreeMap<String, Task>,
+    /// Containers that are being killed or dropped.
+    pub(crate) endings: BTreeMap<String, Ending>,
     /// Who is told once everything is down.
     pub(crate) shutting_down: Vec<Caller>,
     numbers: u32,
@@ -63,6 +66,7 @@ impl Shim {
             hierarchies: Hierarchies::detect().tried("find the cgroups of this node")?,
             sandbox: None,
             tasks: BTreeMap::new(),
+            endings: BTreeMap::new(),
             shutting_down: Vec::new(),
             numbers: 0,
             buffer: vec![0; log::READ_BYTES],
@@ -78,6 +82,7 @@ impl Shim {
                 self.handle(ready);
             }
             self.end_late_drains();
+            self.go_on_with_endings();
             if !self.shutting_down.is_empty() && self.tasks.values().all(|task| task.ended().is_some()) {
                 return self.go_down();
             }
@@ -139,15 +144,13 @@ impl Shim {
     pub(crate) fn bring_down(&mut self) {
         let sandbox = self.sandbox.as_ref().map(|sandbox| Leaf::open(&self.hierarchies, sandbox.cgroup()));
         if let Some(Ok(Some(leaf))) = sandbox
-            && let Err(error) = leaf.kill()
+            && let Err(error) = Killing::begin().go_on(&leaf)
         {
             journal::write(&Failed::cgroup("kill the processes of the sandbox", &error).to_string());
         }
-        // Nothing is left of them, unless their cgroups are not below the sandbox's.
-        for (id, task) in &self.tasks {
-            if let Err(error) = task.kill() {
-                journal::write(&format!("container {id}: {error}"));
-            }
+        // Until nothing is left of them, wherever their cgroups are.
+        for id in self.tasks.keys().cloned().collect::<Vec<_>>() {
+            self.end_task(&id, None);
         }
     }
 

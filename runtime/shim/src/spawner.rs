@@ -8,7 +8,7 @@ use crate::journal;
 use crate::peers::{Caller, Message, Peers};
 use crate::poll::{Poll, Ready, Token};
 use crate::seal;
-use crate::supervise::{become_supervisor, listen, reap_all};
+use crate::supervise::{become_supervisor, listen, reap_some};
 use nix::sys::signalfd::SignalFd;
 use orlop_sys::child::{Words, close_on_exec_from, execute_fd, place, reset_signals};
 use orlop_sys::clone::{Birth, Child, spawn};
@@ -247,7 +247,7 @@ impl Spawner {
     /// Reaps shims, and what dead ones left to us.
     fn reap(&mut self) {
         while let Ok(Some(_)) = self.signals.read_signal() {}
-        for reaped in reap_all() {
+        for reaped in reap_some() {
             let Some((sandbox, shim)) = self.shims.iter().find(|(_, shim)| shim.child.pid == reaped.pid) else {
                 continue;
             };

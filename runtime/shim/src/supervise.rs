@@ -33,13 +33,18 @@ pub(crate) fn become_supervisor() -> Result<SignalFd> {
     SignalFd::with_flags(&ended, flags).map_err(std::io::Error::from).tried("wait for signals")
 }
 
-/// Reaps every child that has ended.
-pub(crate) fn reap_all() -> Vec<Reaped> {
+/// Children reaped before others have their turn: a fork bomb that shares the node's processes leaves orphans without end.
+const REAPED_MAX: usize = 256;
+
+/// Reaps children that have ended. Where more may be left we are woken again.
+pub(crate) fn reap_some() -> Vec<Reaped> {
     let mut all = Vec::new();
-    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+    for _ in 0..REAPED_MAX {
+        let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) else { return all };
         let pid = pid.as_raw_nonzero().get().unsigned_abs();
         all.extend(exit_status(status).map(|status| Reaped { pid, status }));
     }
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::CHILD);
     all
 }
 

@@ -12,7 +12,7 @@ use crate::nodes::Node;
 use crate::peers::Caller;
 use crate::poll::{Poll, Token};
 use crate::sandbox::Sandbox;
-use orlop_cgroups::{CgroupPath, Hierarchies, Leaf};
+use orlop_cgroups::{CgroupPath, Hierarchies, Killing, Leaf};
 use orlop_exec::{Failure, Launched, Prepared, Refused, Report, Surroundings};
 use orlop_sys::clone::Child;
 use orlop_wire::exit::ExitRecord;
@@ -145,11 +145,11 @@ impl Task {
         }
     }
 
-    /// Kills all its processes.
-    pub(crate) fn kill(&self) -> Result<()> {
+    /// Kills all its processes that are there now; says whether none was. Without a cgroup only its first is known.
+    pub(crate) fn kill(&self, killing: &mut Killing) -> Result<bool> {
         match &self.leaf {
-            Some(leaf) => leaf.kill().tried("kill the processes of a container"),
-            None => self.signal(libc::SIGKILL as u8),
+            Some(leaf) => killing.go_on(leaf).tried("kill the processes of a container"),
+            None => self.signal(libc::SIGKILL as u8).map(|()| true),
         }
     }
 
@@ -189,6 +189,7 @@ pub(crate) fn launch(
         // A process born in a cgroup of the unified hierarchy must not move out of it again.
         cgroup_entries: entries.iter().map(AsFd::as_fd).filter(|fd| !is_unified(*fd)).collect(),
         stdio,
+        root_attributes: root_attributes(place.hierarchies),
         node_proc: place.node.proc.as_fd(),
         own_pid_namespace: place.node.pid_namespace.as_fd(),
     };
@@ -196,6 +197,13 @@ pub(crate) fn launch(
         NoStart::Refused(Failed::refused("read the plan of a process", error, libc::EINVAL))
     })?;
     prepared.launch().tried("clone a process").map_err(failed)
+}
+
+/// A device that an image brought could be opened where nothing enforces device rules; see the planner's, which takes the
+/// right to make others.
+fn root_attributes(hierarchies: &Hierarchies) -> u64 {
+    // TODO(device rules by BPF on cgroup v2): then they are enforced everywhere.
+    if hierarchies.layout().v1.contains("devices") { 0 } else { libc::MOUNT_ATTR_NODEV }
 }
 
 /// Finds the namespaces to join.

@@ -290,6 +290,7 @@ impl Node {
         let entries = leaf.entry_fds().unwrap();
         let output = tempfile::tempfile().unwrap();
         let around = Surroundings {
+            root_attributes: 0,
             slots: &slots,
             joins,
             shm: None,

@@ -308,7 +308,7 @@ fn sysctls_of_a_sandbox_never_reach_the_node() {
 /// A hybrid node.
 fn hierarchies() -> Hierarchies {
     Hierarchies {
-        v1: vec![hierarchy("/sys/fs/cgroup/memory", "memory"), hierarchy("/sys/fs/cgroup/cpu", "cpu")],
+        v1: ["memory", "cpu", "devices"].map(|name| hierarchy(&format!("/sys/fs/cgroup/{name}"), name)).to_vec(),
         unified: Some(hierarchy("/sys/fs/cgroup/unified", "hugetlb")),
     }
 }

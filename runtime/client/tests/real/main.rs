@@ -4,6 +4,7 @@
 mod container;
 mod exec;
 mod sandbox;
+#[allow(dead_code, reason = "shared with the attacks, which use more of it")]
 mod support;
 
 /// Makes a test's ground; skips a test that can't have it, and says so.

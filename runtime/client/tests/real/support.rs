@@ -95,6 +95,11 @@ impl World {
         std::fs::read_to_string(self.dir.path().join("logs").join(name)).unwrap()
     }
 
+    /// Puts a program of the host into the root file system, with its libraries.
+    pub fn add_program(&self, program: &str) {
+        copy_program(&self.dir.path().join("rootfs"), program);
+    }
+
     pub async fn start(&self, pod: &Pod, container: &ContainerSpec, id: &ContainerId) -> Result<Launched, Failure> {
         self.client.start(self.starting(pod, container, id)).await
     }
@@ -155,6 +160,10 @@ impl World {
         assert!(left.iter().all(|name| name == "sandboxes"), "files are left in the run folder: {left:?}");
     }
 
+    pub fn sandbox_cgroup(&self, pod: &Pod) -> String {
+        format!("{}/orlop-{}", self.cgroup_root, pod.id)
+    }
+
     pub fn cgroup(&self, below: &str) -> bool {
         cgroup_exists(&format!("{}{below}", self.cgroup_root))
     }
@@ -207,12 +216,16 @@ fn make_rootfs(root: &Path) {
     std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/var/www:/bin/sh\n").unwrap();
     std::fs::write(root.join("etc/group"), "root:x:0:\nweb:x:33:\nlogs:x:44:web\n").unwrap();
     for program in PROGRAMS {
-        copy(root, Path::new(program));
-        let libraries = Command::new("ldd").arg(program).output().unwrap();
-        let libraries = String::from_utf8(libraries.stdout).unwrap();
-        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-            copy(root, Path::new(library));
-        }
+        copy_program(root, program);
+    }
+}
+
+fn copy_program(root: &Path, program: &str) {
+    copy(root, Path::new(program));
+    let libraries = Command::new("ldd").arg(program).output().unwrap();
+    let libraries = String::from_utf8(libraries.stdout).unwrap();
+    for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+        copy(root, Path::new(library));
     }
 }
 

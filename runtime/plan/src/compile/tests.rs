@@ -442,3 +442,33 @@ proptest! {
         prop_assert!(at("Chdir") > at("ReadonlyRoot").or(at("ReadonlyPath")));
     }
 }
+
+#[test]
+fn attack_devices_can_not_be_made_where_nothing_enforces_device_rules() {
+    let mut spec = spec();
+    let names = caps(&["CAP_MKNOD", "CAP_CHOWN"]);
+    let asked =
+        Capabilities { bounding: names.clone(), permitted: names.clone(), effective: names, ..Default::default() };
+    spec.process.as_mut().unwrap().capabilities = Some(asked);
+    let rule = crate::oci::DeviceCgroup { allow: false, access: Some("rwm".to_owned()), ..Default::default() };
+    let mut enforced = hybrid();
+    enforced.v1.push(hierarchy("/cg/devices", &["devices"]));
+    let mknod = 1 << crate::capability::bit("MKNOD").unwrap();
+    for (hierarchies, rules, expected) in [
+        (&unified(), vec![rule.clone()], false),
+        (&hybrid(), vec![rule.clone()], false),
+        (&enforced, vec![rule], true),
+        // Privileged: there are no rules.
+        (&unified(), Vec::new(), true),
+    ] {
+        let resources = spec.linux.as_mut().unwrap().resources.get_or_insert_default();
+        resources.devices = rules;
+        let compiled = with(hierarchies, |facts| container(&spec, facts)).unwrap();
+        let held = compiled.plan.ops.iter().find_map(|op| {
+            let Op::Capabilities { permitted, effective, .. } = op else { return None };
+            Some(permitted | effective)
+        });
+        assert_eq!(held.unwrap() & mknod != 0, expected);
+        assert_eq!(compiled.warnings.iter().any(|warning| warning.contains("CAP_MKNOD")), !expected);
+    }
+}

@@ -328,15 +328,13 @@ fn working_folder_that_leads_out_is_refused() {
     for at in 3..12 {
         let mut node = Node::new();
         let mut client = node.sandbox();
-        let mut plan = plan(&node.cgroup, "c", &["sh", "-c", "test $(stat -c %i .) = $(stat -c %i /)"]);
+        let mut plan = plan(&node.cgroup, "c", &["true"]);
         plan.ops.push(Op::Chdir { path: format!("/proc/self/fd/{at}"), create: false });
         match try_start(&mut client, &node, "c", plan) {
             Reply::Failed(failed) => {
                 assert_eq!(failed.phase, Phase::Setup);
-                assert!([libc::ENOENT, libc::ENOTDIR, libc::EXDEV].contains(&failed.errno), "{failed:?}");
+                assert!([libc::ENOENT, libc::ELOOP].contains(&failed.errno), "{failed:?}");
             }
-            // One of the descriptors is the container's own root.
-            Reply::Started { .. } => assert_eq!(exited(&mut client, "c").status, ExitStatus::Code(0)),
             other => panic!("descriptor {at}: {other:?}"),
         }
     }

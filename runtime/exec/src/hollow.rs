@@ -1,0 +1,89 @@
+//! A process that only waits: an empty root, no capability, no descriptor, no system call but those of waiting.
+//!
+//! For the first process of a pod. It is never a program of the pod's, and what traces it (a container may be given
+//! `CAP_SYS_PTRACE`, and shares its processes) must find nothing in it: neither the node's files nor its namespaces nor
+//! rights. Runs in the child.
+
+use crate::kernel::raw;
+use crate::mounts;
+use orlop_sys::child::{self as own, CapabilitySets, Instruction};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// What such a process may call: wait for children and for a signal, and end.
+const CALLS: [libc::c_long; 7] = [
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// `AUDIT_ARCH_*` of this build, include/uapi/linux/audit.h.
+const ARCHITECTURE: u32 = if cfg!(target_arch = "x86_64") { 0xC000_003E } else { 0xC000_00B7 };
+/// Offsets in `seccomp_data`.
+const OFFSET_NUMBER: u32 = 0;
+const OFFSET_ARCHITECTURE: u32 = 4;
+
+/// What is made of the calling process.
+#[derive(Clone, Copy, Debug)]
+pub struct Hollow<'a> {
+    /// Namespaces it goes into, and the `CLONE_NEW*` flag of each.
+    pub joins: &'a [(BorrowedFd<'a>, u64)],
+    /// Its standard input, output and error.
+    pub null: BorrowedFd<'a>,
+}
+
+impl Hollow<'_> {
+    /// Becomes it. There is no way back.
+    ///
+    /// # Errors
+    /// The kernel's reason; the process must end then.
+    pub fn become_it(&self) -> Result<(), Errno> {
+        for number in 0..3 {
+            raw(own::place(self.null, number))?;
+        }
+        for (namespace, kind) in self.joins {
+            raw(own::enter(*namespace, *kind))?;
+        }
+        raw(own::unshare(libc::CLONE_NEWNS as u64))?;
+        mounts::set_all_propagation(libc::MS_SLAVE as u32 | libc::MS_REC as u32)?;
+        {
+            let root = mounts::empty()?;
+            mounts::attach_root(root.as_fd(), 0)?;
+            mounts::pivot(root.as_fd())?;
+        }
+        raw(own::close_from(3))?;
+        raw(own::limit_bounding(0))?;
+        raw(own::set_ambient(0))?;
+        raw(own::set_capabilities(CapabilitySets { effective: 0, permitted: 0, inheritable: 0 }))?;
+        raw(own::no_new_privileges())?;
+        raw(own::install_filter(&filter(), 0))
+    }
+}
+
+/// Allows [`CALLS`], answers EPERM to everything else, and ends who calls by another architecture's numbers.
+fn filter() -> [Instruction; CALLS.len() + 6] {
+    let load = |offset| Instruction { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), jt: 0, jf: 0, k: offset };
+    let equal = |k, jt, jf| Instruction { code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), jt, jf, k };
+    let answer = |k| Instruction { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k };
+    let mut program = [answer(libc::SECCOMP_RET_KILL_PROCESS); CALLS.len() + 6];
+    program[0] = load(OFFSET_ARCHITECTURE);
+    program[1] = equal(ARCHITECTURE, 1, 0);
+    // 2 ends the process.
+    program[3] = load(OFFSET_NUMBER);
+    for (at, call) in (0_u8..).zip(CALLS) {
+        let left = CALLS.len() as u8 - at;
+        program[4 + usize::from(at)] = equal(call as u32, left, 0);
+    }
+    program[4 + CALLS.len()] = answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
+    program[5 + CALLS.len()] = answer(libc::SECCOMP_RET_ALLOW);
+    program
+}
+
+/// Codes of instructions fit 16 bits; the C library declares them wider.
+const fn code(bits: u32) -> u16 {
+    bits as u16
+}
