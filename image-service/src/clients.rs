@@ -1,7 +1,8 @@
 //! HTTP clients, one for each set of trusted certificates.
 
 use crate::error::Error;
-use crate::hosts::{self, Endpoint};
+use crate::hosts;
+use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -36,17 +37,18 @@ pub(crate) struct Clients {
 // === impl Clients ===
 
 impl Clients {
-    /// Returns a client for an endpoint. Making one reads the system's certificates, some milliseconds: blocking.
-    pub(crate) fn get(&self, endpoint: &Endpoint) -> Result<reqwest::Client, Error> {
+    /// Returns a client for a server, which trusts some authorities (PEM) beside the system's. Making one reads the system's
+    /// certificates, some milliseconds: blocking.
+    pub(crate) fn get(&self, server: &Url, authorities: &[Vec<u8>]) -> Result<reqwest::Client, Error> {
         let key = Key {
-            loopback_without_tls: endpoint.url.scheme() == "http" && hosts::is_loopback(&endpoint.url),
-            authorities: fingerprint(&endpoint.authorities),
+            loopback_without_tls: server.scheme() == "http" && hosts::is_loopback(server),
+            authorities: fingerprint(authorities),
         };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = made.get(&key) {
             return Ok(client.clone());
         }
-        let client = make(endpoint, &key)?;
+        let client = make(server, authorities, &key)?;
         if made.len() >= CLIENTS_MAX {
             made.clear();
         }
@@ -55,9 +57,9 @@ impl Clients {
     }
 }
 
-fn make(endpoint: &Endpoint, key: &Key) -> Result<reqwest::Client, Error> {
+fn make(server: &Url, authorities: &[Vec<u8>], key: &Key) -> Result<reqwest::Client, Error> {
     let bad = |why: reqwest::Error| Error::Registry {
-        host: endpoint.url.host_str().unwrap_or_default().to_owned(),
+        host: server.host_str().unwrap_or_default().to_owned(),
         what: "a client".to_owned(),
         why: crate::session::chain(why),
     };
@@ -75,7 +77,7 @@ fn make(endpoint: &Endpoint, key: &Key) -> Result<reqwest::Client, Error> {
         // Through a proxy it would leave the machine.
         builder = builder.no_proxy().tls_built_in_root_certs(false);
     }
-    for authority in &endpoint.authorities {
+    for authority in authorities {
         for certificate in reqwest::Certificate::from_pem_bundle(authority).map_err(bad)? {
             builder = builder.add_root_certificate(certificate);
         }

@@ -175,13 +175,33 @@ pub(crate) fn may_be_used(url: &Url) -> Result<(), &'static str> {
     }
 }
 
+/// Says whether a server may send its callers on to a URL that it names, for a blob or a token.
+pub(crate) fn may_lead_to(from: &Url, to: &Url) -> Result<(), &'static str> {
+    may_be_used(to)?;
+    if reaches_this_node(to) && !is_loopback(from) {
+        // Services of the node itself trust what comes from loopback.
+        return Err("that is a loopback address of this node");
+    }
+    Ok(())
+}
+
 /// Returns whether a URL stays on this machine. The name `localhost` does, since the client resolves it itself.
 pub(crate) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host == "localhost",
+    match address(url) {
+        Some(address) => address.is_loopback(),
+        None => url.host_str() == Some("localhost"),
     }
+}
+
+/// The same with all that only may: the unspecified address connects to loopback, and resolvers know names for it.
+fn reaches_this_node(url: &Url) -> bool {
+    let name = url.host_str().unwrap_or_default().trim_end_matches('.');
+    is_loopback(url) || address(url).is_some_and(|a| a.is_unspecified()) || name.rsplit('.').next() == Some("localhost")
+}
+
+fn address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?.trim_matches(['[', ']']);
+    host.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
 /// Reads a small file; `None` when it is not there.
@@ -278,6 +298,35 @@ mod tests {
             let endpoints = endpoints(None, &Reference::parse(reference).unwrap()).unwrap();
             assert_eq!(endpoints.len(), 1);
             assert_eq!(endpoints[0].url.as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn nobody_elsewhere_can_send_a_caller_to_this_node() {
+        let (near, far) = (Url::parse("http://127.0.0.1:5000/").unwrap(), Url::parse("https://reg.example/").unwrap());
+        for (to, from_near, from_far) in [
+            ("https://cdn.example/a", true, true),
+            ("http://cdn.example/a", false, false),
+            ("http://169.254.169.254/a", false, false),
+            ("file:///etc/passwd", false, false),
+            ("http://127.0.0.1:1/a", true, false),
+            ("https://127.0.0.1/a", true, false),
+            ("https://[::1]/a", true, false),
+            ("https://[::ffff:127.0.0.1]/a", true, false),
+            ("https://0.0.0.0/a", true, false),
+            ("https://[::]/a", true, false),
+            ("https://0x7f.1/a", true, false),
+            ("https://localhost/a", true, false),
+            ("https://LOCALHOST./a", true, false),
+            ("https://a.localhost/a", true, false),
+            ("https://localhost.example/a", true, true),
+        ] {
+            let to = Url::parse(to).unwrap();
+            assert_eq!(
+                (may_lead_to(&near, &to).is_ok(), may_lead_to(&far, &to).is_ok()),
+                (from_near, from_far),
+                "{to}"
+            );
         }
     }
 

@@ -12,6 +12,7 @@ mod challenge;
 mod clients;
 mod commit;
 mod containers;
+mod credentials;
 mod disk;
 mod error;
 mod flights;
@@ -33,6 +34,8 @@ mod session;
 mod store;
 mod sweep;
 mod tar;
+mod token;
+mod tokens;
 mod trash;
 
 pub use error::Error;

@@ -1,6 +1,7 @@
 //! Pulls an image: manifest, config and layers, then the record that makes them an image.
 
 use crate::commit::{Lease, Pulled};
+use crate::credentials::{Fingerprint, fingerprint};
 use crate::error::Error;
 use crate::hosts;
 use crate::image_config::ParsedConfig;
@@ -13,7 +14,6 @@ use crate::store::Shared;
 use futures_util::future::try_join_all;
 use orlop_model::image::Credentials;
 use orlop_model::{Digest, ErrorKind, Failure, ImageId};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,24 +28,14 @@ const INDEX_DEPTH_MAX: usize = 4;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PullKey {
     reference: Reference,
-    credentials: [u8; 32],
+    credentials: Fingerprint,
 }
 
 // === impl PullKey ===
 
 impl PullKey {
     pub(crate) fn new(reference: &Reference, credentials: &Credentials) -> Self {
-        let mut hash = Sha256::new();
-        match credentials {
-            Credentials::Anonymous => hash.update([0]),
-            Credentials::Basic { username, password } => {
-                hash.update([1]);
-                hash.update(username.len().to_le_bytes());
-                hash.update(username);
-                hash.update(password);
-            }
-        }
-        Self { reference: reference.clone(), credentials: hash.finalize().into() }
+        Self { reference: reference.clone(), credentials: fingerprint(credentials) }
     }
 }
 
@@ -102,8 +92,8 @@ async fn connect(shared: &Arc<Shared>, reference: &Reference, credentials: &Cred
     let connected = shared.blocking(move |shared| {
         let endpoints = hosts::endpoints(shared.config.certs_dir.as_deref(), &reference)?;
         let sessions = endpoints.into_iter().map(|endpoint| {
-            let client = shared.clients.get(&endpoint)?;
-            Ok(Session::new(endpoint, client, reference.host(), &credentials))
+            let client = shared.clients.get(&endpoint.url, &endpoint.authorities)?;
+            Ok(Session::new(endpoint, client, &reference, &credentials, Arc::clone(&shared.tokens)))
         });
         Ok(Remote::new(sessions.collect::<Result<_, Error>>()?, reference.path()))
     });

@@ -10,6 +10,7 @@ use crate::ledger::Ledger;
 use crate::pull::{self, PullKey};
 use crate::reference::Reference;
 use crate::sweep;
+use crate::tokens::Tokens;
 use crate::trash::Trash;
 use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
 use orlop_model::ports::{Answer, Images};
@@ -50,7 +51,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) disk: Arc<Disk>,
     pub(crate) trash: Trash,
-    pub(crate) clients: Clients,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) flusher: Flusher,
     pub(crate) pulls: Flights<PullKey, Result<ImageId, Failure>>,
     /// By diff id and blob digest.
@@ -84,13 +86,15 @@ impl Store {
     pub fn open(config: Config) -> Result<Self, Error> {
         let disk = Arc::new(Disk::open(&config.root)?);
         let trash = Trash::open(Arc::clone(&disk)).map_err(Error::io("open the trash of the image store"))?;
+        let clients = Arc::new(Clients::default());
         let shared = Arc::new(Shared {
             layer_places: Arc::new(Semaphore::new(config.layers_at_once.max(1))),
             blocking_places: Arc::new(Semaphore::new(BLOCKING_AT_ONCE)),
             config,
             disk,
             trash,
-            clients: Clients::default(),
+            tokens: Arc::new(Tokens::new(Arc::clone(&clients))),
+            clients,
             flusher: Flusher::default(),
             pulls: Flights::default(),
             layers: Flights::default(),

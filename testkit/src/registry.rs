@@ -34,6 +34,21 @@ pub struct Options {
     pub storage: Option<PathBuf>,
     /// Runs in this network namespace, which has its loopback up.
     pub netns: Option<OwnedFd>,
+    /// Asks for tokens of a token server. Nothing can be pushed then: give it the storage of an open registry.
+    pub token: Option<TokenAuth>,
+}
+
+/// Whose tokens a registry takes.
+#[derive(Clone, Debug)]
+pub struct TokenAuth {
+    /// URL of the token server, as the registry names it to those who ask.
+    pub realm: String,
+    /// What the registry calls itself; the audience of its tokens.
+    pub service: String,
+    /// Who signs them.
+    pub issuer: String,
+    /// The certificate that the signing key has to have.
+    pub certificate: PathBuf,
 }
 
 /// A registry that runs; ended, and its files removed, when dropped.
@@ -163,6 +178,12 @@ fn configure(folder: &Path, storage: &Path, address: SocketAddr, options: &Optio
         fs::write(&file, HTPASSWD)?;
         config.push_str(&format!("auth:\n  htpasswd: {{realm: test, path: {}}}\n", file.display()));
     }
+    if let Some(TokenAuth { realm, service, issuer, certificate }) = &options.token {
+        config.push_str(&format!(
+            "auth:\n  token: {{realm: '{realm}', service: '{service}', issuer: '{issuer}', rootcertbundle: {}}}\n",
+            certificate.display()
+        ));
+    }
     config.push_str(&format!("http:\n  addr: '{address}'\n"));
     if options.tls {
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
@@ -172,8 +193,12 @@ fn configure(folder: &Path, storage: &Path, address: SocketAddr, options: &Optio
     fs::write(folder.join("config.yml"), config)
 }
 
-/// Makes a certificate for the loopback address that trusts nobody but itself.
-fn make_certificate(certificate: &Path, key: &Path) -> io::Result<()> {
+/// Makes a certificate for the loopback address that trusts nobody but itself, and its key (P-256, PKCS #8), both PEM.
+/// Quiet when it is there.
+///
+/// # Errors
+/// When openssl can't be run or refuses.
+pub fn make_certificate(certificate: &Path, key: &Path) -> io::Result<()> {
     if certificate.exists() {
         return Ok(());
     }

@@ -15,17 +15,18 @@ pub(crate) fn credentials(asked: Option<&AuthConfig>, reference: &str) -> Result
     if !asked.server_address.is_empty() && host_of_server(&asked.server_address) != host_of(reference) {
         return Ok(Credentials::Anonymous);
     }
+    // Tokens first: logins that leave one behind put a placeholder beside it as name and password.
+    if !asked.registry_token.is_empty() {
+        return Ok(Credentials::RegistryToken(asked.registry_token.clone()));
+    }
+    if !asked.identity_token.is_empty() {
+        return Ok(Credentials::IdentityToken(asked.identity_token.clone()));
+    }
     if !asked.username.is_empty() {
         return Ok(Credentials::Basic { username: asked.username.clone(), password: asked.password.clone() });
     }
     if !asked.auth.is_empty() {
         return of_base64(&asked.auth);
-    }
-    if !asked.identity_token.is_empty() {
-        return Err(Refused::unsupported("auth.identity_token", "is not built yet; give username and password"));
-    }
-    if !asked.registry_token.is_empty() {
-        return Err(Refused::unsupported("auth.registry_token", "is not built yet; give username and password"));
     }
     Ok(Credentials::Anonymous)
 }
@@ -61,7 +62,7 @@ fn default_host(host: &str) -> &str {
 mod tests {
     use super::super::tests::check_refused;
     use super::*;
-    use orlop_model::ErrorKind::{InvalidArgument, Unsupported};
+    use orlop_model::ErrorKind::InvalidArgument;
 
     fn basic(username: &str, password: &str) -> Credentials {
         Credentials::Basic { username: username.into(), password: password.into() }
@@ -117,9 +118,21 @@ mod tests {
             assert!(!refused.clone().unwrap_err().to_string().contains("secret"));
             check_refused(refused, InvalidArgument, &["auth.auth", "base64"]);
         }
-        let identity = AuthConfig { identity_token: "t".into(), ..Default::default() };
-        check_refused(credentials(Some(&identity), "b"), Unsupported, &["identity_token"]);
-        let registry = AuthConfig { registry_token: "t".into(), ..Default::default() };
-        check_refused(credentials(Some(&registry), "b"), Unsupported, &["registry_token"]);
+    }
+
+    #[test]
+    fn token_goes_before_the_name_beside_it_and_only_to_its_host() {
+        let identity = AuthConfig { identity_token: "i".into(), ..password("a.io") };
+        let registry = AuthConfig { registry_token: "r".into(), ..identity.clone() };
+        let placeholder = AuthConfig { identity_token: "i".into(), ..auth("MDAwOg==") };
+        for (asked, reference, expected) in [
+            (&identity, "a.io/b", Credentials::IdentityToken("i".into())),
+            (&registry, "a.io/b", Credentials::RegistryToken("r".into())),
+            (&placeholder, "a.io/b", Credentials::IdentityToken("i".into())),
+            (&identity, "evil.io/b", Credentials::Anonymous),
+            (&registry, "evil.io/b", Credentials::Anonymous),
+        ] {
+            assert_eq!(credentials(Some(asked), reference), Ok(expected));
+        }
     }
 }

@@ -57,6 +57,10 @@ pub enum Credentials {
         /// Password.
         password: String,
     },
+    /// What a login left behind: good for tokens of the registry's token server, as OAuth's refresh tokens are.
+    IdentityToken(String),
+    /// A token that the registry takes as it is.
+    RegistryToken(String),
 }
 
 impl std::fmt::Debug for Credentials {
@@ -64,6 +68,8 @@ impl std::fmt::Debug for Credentials {
         match self {
             Self::Anonymous => f.write_str("Anonymous"),
             Self::Basic { .. } => f.write_str("Basic(hidden)"),
+            Self::IdentityToken(_) => f.write_str("IdentityToken(hidden)"),
+            Self::RegistryToken(_) => f.write_str("RegistryToken(hidden)"),
         }
     }
 }
@@ -95,4 +101,21 @@ pub struct Removed {
     pub image: Option<ImageId>,
     /// Manifest or index digests that were its names.
     pub digests: Vec<Digest>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_hides_every_secret() {
+        for credentials in [
+            Credentials::Basic { username: "word".into(), password: "word".into() },
+            Credentials::IdentityToken("word".into()),
+            Credentials::RegistryToken("word".into()),
+        ] {
+            let request = PullRequest { reference: "a".into(), credentials };
+            assert!(!format!("{request:?} {request:#?}").contains("word"));
+        }
+    }
 }

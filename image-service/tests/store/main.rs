@@ -8,3 +8,5 @@ mod hostile;
 mod pulls;
 mod servers;
 mod speed;
+mod token_server;
+mod tokens;

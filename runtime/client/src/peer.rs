@@ -179,8 +179,7 @@ impl<H: Hearing> Task<H> {
                 sent = send(&self.socket, outgoing.as_ref()), if outgoing.is_some() => {
                     let sent_number = outgoing.take().map(|(number, _)| number);
                     if let Err(error) = sent && let Some(asking) = sent_number.and_then(|number| waiting.remove(&number)) {
-                        let tried = asking.tried.clone();
-                        let _ = asking.reply.send(Err(Error::io(tried, error)));
+                        asking.unsent(&self.name, error);
                     }
                 },
                 asking = asked.recv(), if outgoing.is_none() => match asking {
@@ -255,6 +254,17 @@ impl Asking {
         };
         // Who asked may have given up.
         let _ = self.reply.send(answer);
+    }
+
+    /// A peer that is dead may be met by a request before its death is heard of.
+    fn unsent(self, peer: &str, error: std::io::Error) {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => self.gone(peer),
+            _ => {
+                let tried = self.tried;
+                let _ = self.reply.send(Err(Error::io(tried, error)));
+            }
+        }
     }
 
     fn gone(self, peer: &str) {

@@ -8,7 +8,7 @@ use crate::cgroup::Cgroups;
 use crate::config::{ASK_WITHIN, Config, GONE_WITHIN, SPAWN_WITHIN, SPAWNER_END_WITHIN, SPAWNER_PAUSE, SPAWNER_WITHIN};
 use crate::error::{Error, Result};
 use crate::folders::{Folders, SandboxFolder};
-use crate::peer::{Hearing, Peer, kill};
+use crate::peer::{Answered, Hearing, Peer, kill};
 use crate::socket::watch;
 use orlop_model::SandboxId;
 use orlop_wire::frame::{Event, Reply, Request};
@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -74,7 +75,7 @@ impl Spawner {
     async fn ask_spawn(&self, id: &SandboxId, folder: &SandboxFolder) -> Result<Option<OwnedFd>> {
         let dir = folder.path().to_str().ok_or_else(|| Error::Invalid("the run folder's path is not UTF-8".into()))?;
         let request = Request::Spawn { sandbox: id.to_string(), dir: dir.to_owned() };
-        let answered = self.reach().await?.ask("start the shim", request, Vec::new(), SPAWN_WITHIN).await?;
+        let answered = self.ask("start the shim", request, SPAWN_WITHIN).await?;
         let Reply::Spawned { .. } = answered.reply else {
             return Err(Error::Unexpected { tried: "start the shim".into() });
         };
@@ -84,7 +85,7 @@ impl Spawner {
     /// Says whether it answers; starts it when there is none.
     pub(crate) async fn ready(&self) -> Result<()> {
         let tried = "ask the spawner";
-        let reply = self.reach().await?.ask(tried, Request::Shims, Vec::new(), ASK_WITHIN).await?.reply;
+        let reply = self.ask(tried, Request::Shims, ASK_WITHIN).await?.reply;
         if let Reply::Shims(_) = reply { Ok(()) } else { Err(Error::Unexpected { tried: tried.into() }) }
     }
 
@@ -100,6 +101,14 @@ impl Spawner {
             Ok(())
         } else {
             Err(Error::Late { tried: "wait for the spawner's end".into(), bound: SPAWNER_END_WITHIN })
+        }
+    }
+
+    /// Asks what may be asked twice; asks the next spawner when this one turns out to be dead.
+    async fn ask(&self, tried: &str, request: Request, bound: Duration) -> Result<Answered> {
+        match self.reach().await?.ask(tried, request.clone(), Vec::new(), bound).await {
+            Err(Error::Gone { .. }) => self.reach().await?.ask(tried, request, Vec::new(), bound).await,
+            answered => answered,
         }
     }
 
