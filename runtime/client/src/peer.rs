@@ -258,13 +258,11 @@ impl Asking {
 
     /// A peer that is dead may be met by a request before its death is heard of.
     fn unsent(self, peer: &str, error: std::io::Error) {
-        match error.kind() {
-            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => self.gone(peer),
-            _ => {
-                let tried = self.tried;
-                let _ = self.reply.send(Err(Error::io(tried, error)));
-            }
+        if matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset) {
+            return self.gone(peer);
         }
+        let tried = self.tried;
+        let _ = self.reply.send(Err(Error::io(tried, error)));
     }
 
     fn gone(self, peer: &str) {
