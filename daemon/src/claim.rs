@@ -1,7 +1,8 @@
 //! Names on the host that two daemons must not share: who has them is written down where every daemon looks.
 //!
 //! Each daemon keeps a file in one well-known folder, locked for as long as it lives; the kernel lets go of the lock when it
-//! dies. A start that would share a name with a locked file is refused and says with whom.
+//! dies. A start that would share a name with a locked file is refused and says with whom. Whoever changes the folder holds
+//! the folder's own lock, for a moment.
 
 use crate::config::Config;
 use serde::{Deserialize, Serialize};
@@ -10,18 +11,27 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// The one folder that is not derived from `--root`: daemons with different roots must find each other in it.
 const CLAIMS_DIR: &str = "/run/orlop-claims";
 /// Largest claim; a larger file is not ours.
 const CLAIM_BYTES_MAX: u64 = 64 << 10;
 
-/// What a daemon has for itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How long a start waits for its turn: another one's turn takes milliseconds, unless that one is stopped in the middle.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between two tries to get a turn.
+const TURN_PAUSE: Duration = Duration::from_millis(5);
+
+/// What a daemon has for itself. What an older or newer daemon does not say is empty, and shared with nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 struct Names {
     pid: u32,
     root: PathBuf,
     run: PathBuf,
+    socket: PathBuf,
     cgroup_root: String,
     ipam_dir: PathBuf,
     /// Inode of the network namespace: links, subnets and tables of different ones don't meet.
@@ -34,6 +44,7 @@ struct Names {
 /// A claim held. Given up when dropped, or when the process dies.
 #[derive(Debug)]
 pub struct Claim {
+    dir: PathBuf,
     path: PathBuf,
     /// Keeps the lock.
     _file: File,
@@ -67,7 +78,10 @@ pub enum Refused {
 impl Claim {
     /// Claims the names in the settings, unless a live daemon has one of them.
     pub fn take(config: &Config) -> Result<Self, Refused> {
-        let dir = Path::new(CLAIMS_DIR);
+        Self::take_in(Path::new(CLAIMS_DIR), config)
+    }
+
+    fn take_in(dir: &Path, config: &Config) -> Result<Self, Refused> {
         let failed = |source| Refused::Folder { path: dir.to_owned(), source };
         let mine = Names::of(config).map_err(failed)?;
         // Two daemons that start at once take turns.
@@ -77,18 +91,21 @@ impl Claim {
                 return Err(Refused::Shared { setting, value, pid: there.pid, root: there.root });
             }
         }
-        let hash = Sha256::digest(config.root.as_os_str().as_encoded_bytes());
+        let hash = Sha256::digest(mine.root.as_os_str().as_encoded_bytes());
         let path = dir.join(hex::encode(&hash[..8]));
         let file = write_claim(&path, &mine).map_err(failed)?;
-        Ok(Self { path, _file: file })
+        Ok(Self { dir: dir.to_owned(), path, _file: file })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // The last one out takes the folder; another daemon's file keeps it.
-        drop(fs::remove_file(&self.path));
-        drop(fs::remove_dir(CLAIMS_DIR));
+        // The last one out takes the folder; another daemon's file keeps it. Without a turn everything stays: the lock goes
+        // with the process, and the next start takes the file away.
+        if let Ok(_turn) = lock_folder(&self.dir) {
+            drop(fs::remove_file(&self.path));
+            drop(fs::remove_dir(&self.dir));
+        }
     }
 }
 
@@ -96,15 +113,25 @@ impl Names {
     fn of(config: &Config) -> io::Result<Self> {
         Ok(Self {
             pid: std::process::id(),
-            root: config.root.clone(),
-            run: config.run.clone(),
+            root: resolved(&config.root),
+            run: resolved(&config.run),
+            socket: resolved(&config.socket),
             cgroup_root: config.cgroup_root.clone(),
-            ipam_dir: config.ipam_dir.clone(),
+            ipam_dir: resolved(&config.ipam_dir),
             netns: fs::metadata("/proc/self/ns/net")?.ino(),
             bridge: config.bridge.clone(),
             subnet: config.subnet.to_string(),
             nft_table: config.nft_table.clone(),
         })
+    }
+}
+
+/// Returns a path without links, as far as it exists: two names of one folder are one.
+fn resolved(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match there {
+        Some((above, real)) => real.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
+        None => path.to_owned(),
     }
 }
 
@@ -114,7 +141,8 @@ fn shared(mine: &Names, there: &Names) -> Option<(&'static str, String)> {
     let checks = [
         ("root", mine.root == there.root, mine.root.display().to_string()),
         ("run", mine.run == there.run, mine.run.display().to_string()),
-        ("cgroup_root", mine.cgroup_root == there.cgroup_root, mine.cgroup_root.clone()),
+        ("socket", mine.socket == there.socket, mine.socket.display().to_string()),
+        ("cgroup_root", nested(&mine.cgroup_root, &there.cgroup_root), mine.cgroup_root.clone()),
         ("ipam_dir", mine.ipam_dir == there.ipam_dir, mine.ipam_dir.display().to_string()),
         ("bridge", same_net && mine.bridge == there.bridge, mine.bridge.clone()),
         ("subnet", same_net && overlap(&mine.subnet, &there.subnet), mine.subnet.clone()),
@@ -123,41 +151,79 @@ fn shared(mine: &Names, there: &Names) -> Option<(&'static str, String)> {
     checks.into_iter().find(|(_, same, _)| *same).map(|(setting, _, value)| (setting, value))
 }
 
-/// Returns whether two networks have an address in common; what can't be read is taken to.
+/// Returns whether one cgroup is, or lies in, the other: a daemon sweeps everything below its own.
+fn nested(one: &str, other: &str) -> bool {
+    let known = !one.is_empty() && !other.is_empty();
+    known && (Path::new(one).starts_with(other) || Path::new(other).starts_with(one))
+}
+
+/// Returns whether two networks have an address in common; what can't be read has none.
 fn overlap(one: &str, other: &str) -> bool {
     let (Ok(one), Ok(other)) = (one.parse::<crate::config::Subnet>(), other.parse::<crate::config::Subnet>()) else {
-        return true;
+        return false;
     };
     let shift = 32 - u32::from(one.prefix.min(other.prefix));
     let cut = |address: std::net::Ipv4Addr| u32::from(address).checked_shr(shift).unwrap_or(0);
     cut(one.network) == cut(other.network)
 }
 
+/// Waits for a turn to change the folder, and makes the folder where it is missing.
 fn lock_folder(dir: &Path) -> io::Result<File> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let folder = File::open(dir)?;
-    folder.lock()?;
-    Ok(folder)
-}
-
-/// Reads the claims of daemons that live; deletes those of daemons that don't.
-fn live_claims(dir: &Path) -> io::Result<Vec<Names>> {
-    let mut live = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let Ok(file) = File::open(&path) else { continue };
-        match file.try_lock() {
-            Ok(()) => fs::remove_file(&path)?,
+    let deadline = Instant::now() + TURN_WITHIN;
+    loop {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let folder = match File::open(dir) {
+            // The last daemon out took it just now.
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        match folder.try_lock() {
+            // A lock on a folder that was taken away meanwhile is no turn.
+            Ok(()) if same_file(&folder, dir) => return Ok(folder),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(TURN_PAUSE),
             Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                file.take(CLAIM_BYTES_MAX).read_to_string(&mut text)?;
-                let bad = |wrong| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {wrong}", path.display()));
-                live.push(serde_json::from_str(&text).map_err(bad)?);
+                let message = format!("another orlopd has been starting for {TURN_WITHIN:?}; end it, or wait for it");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
             }
             Err(TryLockError::Error(wrong)) => return Err(wrong),
         }
     }
+}
+
+fn same_file(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (there.dev(), there.ino())
+}
+
+/// Reads the claims of daemons that live; deletes those of daemons that don't. What can't be read is named and passed over:
+/// a file that nobody understands must not stop every start for ever.
+fn live_claims(dir: &Path) -> io::Result<Vec<Names>> {
+    let mut live = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        match live_claim(&path) {
+            Ok(claim) => live.extend(claim),
+            Err(wrong) => {
+                warn!(path = %path.display(), error = %wrong, "a claim can't be read; whose it is may share a name with us");
+            }
+        }
+    }
     Ok(live)
+}
+
+/// Returns what a daemon claims that lives; deletes the claim of one that doesn't.
+fn live_claim(path: &Path) -> io::Result<Option<Names>> {
+    let file = File::open(path)?;
+    match file.try_lock() {
+        Ok(()) => fs::remove_file(path).map(|()| None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            file.take(CLAIM_BYTES_MAX).read_to_string(&mut text)?;
+            serde_json::from_str(&text).map(Some).map_err(|wrong| io::Error::new(io::ErrorKind::InvalidData, wrong))
+        }
+        Err(TryLockError::Error(wrong)) => Err(wrong),
+    }
 }
 
 fn write_claim(path: &Path, names: &Names) -> io::Result<File> {
@@ -178,6 +244,7 @@ mod tests {
             pid: 1,
             root: root.into(),
             run: format!("{root}/run").into(),
+            socket: format!("{root}/run/orlopd.sock").into(),
             cgroup_root: root.to_owned(),
             ipam_dir: format!("{root}/ipam").into(),
             netns,
@@ -187,6 +254,91 @@ mod tests {
         }
     }
 
+    /// Settings of a daemon that shares nothing with one of another number.
+    fn config(dir: &Path, n: u8) -> Config {
+        let root = dir.join(format!("root{n}"));
+        fs::create_dir_all(&root).unwrap();
+        Config {
+            run: root.join("run"),
+            socket: root.join("run/orlopd.sock"),
+            bridge: format!("br{n}"),
+            subnet: format!("10.{n}.0.0/16").parse().unwrap(),
+            nft_table: format!("t{n}"),
+            cgroup_root: format!("/c{n}"),
+            ipam_dir: root.join("ipam"),
+            shim: "/shim".into(),
+            certs_dir: "/certs".into(),
+            log_format: crate::config::LogFormat::Text,
+            root,
+        }
+    }
+
+    #[test]
+    fn of_two_that_start_at_once_one_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let claims = dir.path().join("claims");
+        for _ in 0..50 {
+            let (one, two) = (config(dir.path(), 1), config(dir.path(), 2));
+            let two = Config { bridge: one.bridge.clone(), ..two };
+            let (a, b) = std::thread::scope(|scope| {
+                let a = scope.spawn(|| Claim::take_in(&claims, &one));
+                let b = scope.spawn(|| Claim::take_in(&claims, &two));
+                (a.join().unwrap(), b.join().unwrap())
+            });
+            let refused = match (&a, &b) {
+                (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused.to_string(),
+                other => panic!("{other:?}"),
+            };
+            assert!(refused.contains("bridge br1 is in use") && refused.contains("root"), "{refused}");
+        }
+        assert!(!claims.exists(), "the last one out takes the folder");
+    }
+
+    #[test]
+    fn daemons_that_come_and_go_never_take_the_folder_from_under_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let claims = dir.path().join("claims");
+        std::thread::scope(|scope| {
+            for n in 1..5 {
+                let (config, claims) = (config(dir.path(), n), &claims);
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        drop(Claim::take_in(claims, &config).unwrap());
+                    }
+                });
+            }
+        });
+        assert!(!claims.exists());
+    }
+
+    #[test]
+    fn what_a_dead_daemon_left_is_cleared_and_what_nobody_understands_stops_no_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let claims = dir.path().join("claims");
+        fs::create_dir_all(claims.join("a folder")).unwrap();
+        fs::write(claims.join("stale"), b"{").unwrap();
+        fs::write(claims.join("strange"), b"not ours").unwrap();
+        let strange = File::open(claims.join("strange")).unwrap();
+        strange.lock().unwrap();
+        let claim = Claim::take_in(&claims, &config(dir.path(), 1)).unwrap();
+        assert!(!claims.join("stale").exists());
+        drop(claim);
+        assert!(claims.join("strange").exists());
+    }
+
+    #[test]
+    fn two_names_of_one_folder_are_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let claims = dir.path().join("claims");
+        let one = config(dir.path(), 1);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&one.root, &link).unwrap();
+        let _claim = Claim::take_in(&claims, &one).unwrap();
+        let two = Config { root: link, ..config(dir.path(), 2) };
+        let refused = Claim::take_in(&claims, &two).unwrap_err().to_string();
+        assert!(refused.starts_with("root "), "{refused}");
+    }
+
     #[test]
     fn a_shared_name_is_found_and_named() {
         let one = names("/a", 1, "br0", "10.1.0.0/16");
@@ -194,6 +346,10 @@ mod tests {
             (names("/a", 2, "br1", "10.2.0.0/16"), Some("root")),
             (names("/b", 1, "br0", "10.2.0.0/16"), Some("bridge")),
             (names("/b", 1, "br1", "10.1.2.0/24"), Some("subnet")),
+            (Names { socket: "/a/run/orlopd.sock".into(), ..names("/b", 2, "br0", "10.1.0.0/16") }, Some("socket")),
+            (Names { cgroup_root: "/a/b".into(), ..names("/b", 2, "br0", "10.1.0.0/16") }, Some("cgroup_root")),
+            (Names { cgroup_root: "/ab".into(), ..names("/b", 2, "br0", "10.1.0.0/16") }, None),
+            (Names { pid: 7, ..Names::default() }, None),
             (names("/b", 2, "br0", "10.1.0.0/16"), None),
             (names("/b", 1, "br1", "10.2.0.0/16"), None),
         ] {

@@ -15,9 +15,16 @@ const RUN_DEFAULT: &str = "/run/orlop";
 /// Where registries' settings are; the place and format other runtimes use.
 const CERTS_DIR_DEFAULT: &str = "/etc/orlop/certs.d";
 
+/// What flags don't say.
+const AFTER_HELP: &str = "\
+Two daemons on one host need nothing but another --root: every name on the host is derived from it.
+
+Environment: ORLOPD_LOG says what is logged, such as debug or orlop_usecases=debug [default: info]
+Exit status: 0 told to end; 1 a part can't start or can't go on; 2 flags not understood; 78 settings can't be used";
+
 /// What the command line may say. Each flag has a key of the same name in the file.
 #[derive(Debug, Default, Parser)]
-#[command(name = "orlopd", version, about = "Kubernetes node runtime", long_about = None)]
+#[command(name = "orlopd", version, about = "Kubernetes node runtime", long_about = None, after_help = AFTER_HELP)]
 pub struct Flags {
     /// TOML file with the same settings; flags win
     #[arg(long, value_name = "FILE", env = "ORLOPD_CONFIG")]
@@ -233,18 +240,18 @@ impl Names {
 const LINK_NAME_BYTES_MAX: usize = 15;
 /// Longest path of a unix socket; unix(7), less the end mark.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
-/// What the run folder adds to a shim's socket path: `/sandboxes/<64 digits>/shim.sock`.
-const SHIM_SOCKET_TAIL_BYTES: usize = 86;
 
 fn check(config: &Config) -> Result<(), Wrong> {
-    let folders = [("root", &config.root), ("run", &config.run), ("socket", &config.socket), ("ipam_dir", &config.ipam_dir)];
-    for (setting, path) in folders {
+    let paths = [
+        ("root", &config.root),
+        ("run", &config.run),
+        ("socket", &config.socket),
+        ("ipam_dir", &config.ipam_dir),
+        ("shim", &config.shim),
+        ("certs_dir", &config.certs_dir),
+    ];
+    for (setting, path) in paths {
         refuse(setting, path.display(), "it must be an absolute path", !path.is_absolute())?;
-    }
-    let run_bytes = config.run.as_os_str().len();
-    let long = run_bytes + SHIM_SOCKET_TAIL_BYTES > SOCKET_PATH_BYTES_MAX;
-    if long {
-        tracing::debug!(run_bytes, "shim sockets are reached by way of their folder");
     }
     let socket_long = config.socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX;
     refuse("socket", config.socket.display(), "a unix socket's path has at most 107 bytes", socket_long)?;
@@ -255,7 +262,12 @@ fn check(config: &Config) -> Result<(), Wrong> {
     let cgroup_bad = !config.cgroup_root.starts_with('/')
         || config.cgroup_root.len() < 2
         || config.cgroup_root.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == "..");
-    refuse("cgroup_root", &config.cgroup_root, "it must be an absolute path below '/', without '.' and '..'", cgroup_bad)?;
+    refuse(
+        "cgroup_root",
+        &config.cgroup_root,
+        "it must be an absolute path below '/', without '.' and '..'",
+        cgroup_bad,
+    )?;
     let table_bad = config.nft_table.is_empty()
         || !config.nft_table.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         || config.nft_table.starts_with(|c: char| c.is_ascii_digit());
@@ -339,6 +351,7 @@ mod tests {
             ("subnet = '10.0.0.0/31'", "8 to 29"),
             ("subnet = 'ten'", "10.88.0.0/16"),
             ("root = 'relative'", "root"),
+            ("certs_dir = 'certs.d'", "certs_dir"),
             ("cgroup_root = '/a/../b'", "cgroup_root"),
             ("cgroup_root = '/'", "cgroup_root"),
             ("nft_table = 'a b'", "nft_table"),

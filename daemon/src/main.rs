@@ -7,9 +7,14 @@ mod serve;
 
 use clap::Parser;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// Exit status of settings that can't be used; sysexits.h EX_CONFIG.
+/// Exit status of settings that can't be used; sysexits.h EX_CONFIG. `--help` names it.
 const EXIT_CONFIG: u8 = 78;
+/// Exit status of everything else.
+const EXIT_FAILED: u8 = 1;
+/// How long blocking work may hold up the end of the process: a read from a dead file server never ends by itself.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let flags = config::Flags::parse();
@@ -20,18 +25,17 @@ fn main() -> ExitCode {
     serve::log(config.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(wrong) => return complain(&wrong, 1),
+        Err(wrong) => return complain(&wrong, EXIT_FAILED),
     };
-    match runtime.block_on(serve::serve(&config)) {
+    let served = runtime.block_on(serve::serve(&config));
+    runtime.shutdown_timeout(SHUTDOWN_WITHIN);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            tracing::error!(error = %failure, "orlopd ends");
-            complain(&failure, 1)
-        }
+        Err(failure) => complain(&failure, EXIT_FAILED),
     }
 }
 
-#[allow(clippy::print_stderr, reason = "whoever started the daemon by hand reads this, not the log")]
+#[allow(clippy::print_stderr, reason = "the log goes to stderr too; why a start fails must be read without a parser")]
 fn complain(wrong: &dyn std::fmt::Display, status: u8) -> ExitCode {
     eprintln!("orlopd: {wrong}");
     ExitCode::from(status)

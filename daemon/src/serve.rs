@@ -12,18 +12,24 @@ use orlop_store::Store as Records;
 use orlop_usecases::Engine;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 /// How long requests under way may go on after the daemon was told to end. What is not done then is taken up at the next start.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// How long the parts may take to clear away what this daemon made. What is left then, the next start takes up.
+const END_WITHIN: Duration = Duration::from_secs(20);
 /// Who may use the socket: root and its group.
 const SOCKET_MODE: u32 = 0o660;
+/// Who may enter our folders: root.
+const FOLDER_MODE: u32 = 0o700;
+/// Mode bits that let others write into a folder.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Name of the pod network, as attachments and the folder of its addresses show it.
 const NETWORK_NAME: &str = "orlop";
@@ -54,9 +60,31 @@ pub enum Error {
         /// What was wrong.
         source: Failure,
     },
-    /// The server ended by itself.
+    /// A folder is open to others.
+    #[error("use folder {}: its mode is {mode:03o}, so that others could change what is in it; chmod it to 700", path.display())]
+    OpenFolder {
+        /// Which.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// What lies where the socket is to be is not ours to take away.
+    #[error("listen on {}: {why}; give the daemon another socket with --socket", path.display())]
+    SocketTaken {
+        /// Where.
+        path: PathBuf,
+        /// What lies there.
+        why: &'static str,
+    },
+    /// Signals can't be heard.
+    #[error("listen for SIGTERM and SIGINT: {0}")]
+    Signals(io::Error),
+    /// The server failed.
     #[error("serve the CRI: {0}")]
     Serve(#[from] tonic::transport::Error),
+    /// The server ended by itself.
+    #[error("serve the CRI: the server ended without being told to")]
+    Ended,
 }
 
 /// Says where log lines go and how they look.
@@ -75,6 +103,8 @@ pub fn log(format: LogFormat) {
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(config: &Config) -> Result<(), Error> {
     let began = Instant::now();
+    // From the first moment, so that none is missed during the start.
+    let signals = Signals::listen().map_err(Error::Signals)?;
     for dir in [&config.root, &config.run] {
         make_dir(dir)?;
     }
@@ -86,14 +116,15 @@ pub async fn serve(config: &Config) -> Result<(), Error> {
     let settings = orlop_cri::Config { recursive_read_only: recursive_read_only() };
     info!(
         socket = %config.socket.display(), root = %config.root.display(), sandboxes = recovered.sandboxes,
-        containers = recovered.containers, actions = recovered.actions, ms = began.elapsed().as_millis(),
+        containers = recovered.containers, silent = recovered.silent, actions = recovered.actions,
+        set_aside = recovered.set_aside.len(), ms = began.elapsed().as_millis(),
         version = env!("CARGO_PKG_VERSION"), "serving"
     );
     let (told, end) = tokio::sync::watch::channel(false);
     let mut server = std::pin::pin!(orlop_cri::serve(listener, facade, settings, wait_for(end)));
     tokio::select! {
-        ended = &mut server => return ended.map_err(Error::Serve),
-        () = asked_to_end() => info!("told to end"),
+        ended = &mut server => return Err(ended.map_or_else(Error::Serve, |()| Error::Ended)),
+        () = signals.told_to_end() => info!("told to end"),
     }
     told.send_replace(true);
     if tokio::time::timeout(DRAIN_WITHIN, server).await.is_err() {
@@ -101,7 +132,9 @@ pub async fn serve(config: &Config) -> Result<(), Error> {
     }
     drop(fs::remove_file(&config.socket));
     if engine.idle() {
-        parts.end().await;
+        if tokio::time::timeout(END_WITHIN, parts.end()).await.is_err() {
+            warn!(after_ms = END_WITHIN.as_millis(), "not everything is cleared away; the next start takes it up");
+        }
     } else {
         info!("sandboxes are left running for the next start");
     }
@@ -183,14 +216,22 @@ fn recursive_read_only() -> orlop_cri::RecursiveReadOnly {
     }
 }
 
-async fn asked_to_end() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        warn!("signals can't be heard; only SIGKILL ends this daemon");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// What tells the daemon to end.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn told_to_end(mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
     }
 }
 
@@ -199,22 +240,40 @@ async fn wait_for(mut end: tokio::sync::watch::Receiver<bool>) {
     drop(end.wait_for(|told| *told).await);
 }
 
-/// Binds the socket. The claim is held, so that a file there is what a dead daemon left.
+/// Binds the socket, in place of one that a dead daemon left.
 fn listen(path: &Path) -> Result<UnixListener, Error> {
     if let Some(dir) = path.parent() {
-        make_dir(dir)?;
+        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir).map_err(file("make folder", dir))?;
     }
-    match fs::remove_file(path) {
-        Err(wrong) if wrong.kind() != io::ErrorKind::NotFound => return Err(file("remove", path)(wrong)),
-        Ok(()) | Err(_) => {}
-    }
+    clear_socket(path)?;
     let listener = UnixListener::bind(path).map_err(file("listen on", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(file("set the mode of", path))?;
     Ok(listener)
 }
 
+/// Removes a socket that nobody listens on; refuses to remove anything else. No other orlopd has it: the claim is held.
+fn clear_socket(path: &Path) -> Result<(), Error> {
+    let taken = |why| Err(Error::SocketTaken { path: path.to_owned(), why });
+    match fs::symlink_metadata(path) {
+        Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(wrong) => return Err(file("look at", path)(wrong)),
+        Ok(there) if !there.file_type().is_socket() => return taken("there is something that is not a socket"),
+        Ok(_) => {}
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return taken("another program listens there");
+    }
+    fs::remove_file(path).map_err(file("remove", path))
+}
+
+/// Makes a folder for us alone; refuses one that others may write into.
 fn make_dir(dir: &Path) -> Result<(), Error> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file("make folder", dir))
+    fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir).map_err(file("make folder", dir))?;
+    let mode = fs::metadata(dir).map_err(file("look at", dir))?.permissions().mode() & 0o7777;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(Error::OpenFolder { path: dir.to_owned(), mode });
+    }
+    Ok(())
 }
 
 fn file(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -224,4 +283,27 @@ fn file(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 fn part<E: Into<Failure>>(part: &'static str) -> impl FnOnce(E) -> Error {
     move |error| Error::Part { part, source: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_daemons_socket_is_replaced_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/orlopd.sock");
+        drop(listen(&path).unwrap());
+        let listener = listen(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&dir.path().join("run"))), (SOCKET_MODE, FOLDER_MODE));
+        let refused = listen(&path).unwrap_err().to_string();
+        assert!(refused.contains("another program listens there") && refused.contains("--socket"), "{refused}");
+        drop(listener);
+        let file = dir.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        let refused = listen(&file).unwrap_err().to_string();
+        assert!(refused.contains("not a socket"), "{refused}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    }
 }

@@ -21,7 +21,7 @@ fn shown(state: &ContainerState) -> Shown {
             Shown::ContainerRunning
         }
         ContainerState::Lost(_) => Shown::ContainerUnknown,
-        ContainerState::Exited(..) | ContainerState::Removing { .. } | ContainerState::Gone { .. } => {
+        ContainerState::Exited { .. } | ContainerState::Removing { .. } | ContainerState::Gone { .. } => {
             Shown::ContainerExited
         }
     }

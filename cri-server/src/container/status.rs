@@ -34,7 +34,7 @@ fn of_view(view: &ContainerView, config: ContainerConfig) -> ContainerStatus {
     let spec = &view.asked.spec;
     let image = spec.image.to_string();
     let end = end(&view.state);
-    let checked = checked(&view.state);
+    let checked = view.state.checked();
     let log_path = spec.log.as_ref().map(|log| log.directory.join(&log.file).to_string_lossy().into_owned());
     let linux = resources::shown(&view.asked.resources);
     ContainerStatus {
@@ -71,6 +71,9 @@ struct End {
 }
 
 fn end(state: &ContainerState) -> End {
+    if let Some(ended) = state.end() {
+        return of_ended(ended);
+    }
     match state {
         ContainerState::Creating { .. } | ContainerState::Created { .. } | ContainerState::Starting { .. } => {
             End::default()
@@ -79,9 +82,8 @@ fn end(state: &ContainerState) -> End {
         | ContainerState::Frozen(task)
         | ContainerState::Stopping { task, .. }
         | ContainerState::Lost(task) => End { started_at: task.started.0, ..End::default() },
-        ContainerState::Exited(ended, _) => of_ended(ended),
-        // How it ended went with its record's old state.
-        ContainerState::Removing { .. } | ContainerState::Gone { .. } => {
+        // It is being killed, and nobody has seen its end yet.
+        ContainerState::Exited { .. } | ContainerState::Removing(_) | ContainerState::Gone { .. } => {
             End { exit_code: NO_EXIT_CODE, reason: UNKNOWN, message: "is being removed".to_owned(), ..End::default() }
         }
     }
@@ -111,19 +113,6 @@ fn of_ended(ended: &Ended) -> End {
     }
 }
 
-fn checked(state: &ContainerState) -> Option<&Checked> {
-    match state {
-        ContainerState::Creating { .. } | ContainerState::Removing { .. } | ContainerState::Gone { .. } => None,
-        ContainerState::Created { checked }
-        | ContainerState::Starting { checked, .. }
-        | ContainerState::Exited(_, checked) => Some(checked),
-        ContainerState::Running(task)
-        | ContainerState::Frozen(task)
-        | ContainerState::Stopping { task, .. }
-        | ContainerState::Lost(task) => Some(&task.checked),
-    }
-}
-
 fn user(checked: &Checked) -> ContainerUser {
     ContainerUser {
         linux: Some(LinuxContainerUser {
@@ -134,34 +123,20 @@ fn user(checked: &Checked) -> ContainerUser {
     }
 }
 
-fn pid(state: &ContainerState) -> Option<u32> {
-    match state {
-        ContainerState::Running(task)
-        | ContainerState::Frozen(task)
-        | ContainerState::Stopping { task, .. }
-        | ContainerState::Lost(task) => Some(task.pid),
-        ContainerState::Creating { .. }
-        | ContainerState::Created { .. }
-        | ContainerState::Starting { .. }
-        | ContainerState::Exited(..)
-        | ContainerState::Removing { .. }
-        | ContainerState::Gone { .. } => None,
-    }
-}
-
 /// Kinds of namespaces as an OCI spec calls them, and as /proc does.
 const NAMESPACES: [(&str, &str); 6] =
     [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("mount", "mnt"), ("cgroup", "cgroup")];
 
 fn verbose(view: &ContainerView, config: &ContainerConfig) -> String {
+    let pid = view.state.task().map(|task| task.pid);
     let mut info = json!({
         "sandboxID": view.asked.spec.sandbox.to_string(),
-        "pid": pid(&view.state).unwrap_or(0),
+        "pid": pid.unwrap_or(0),
         "state": format!("{:?}", view.state),
         "config": of_message("ContainerConfig", config),
     });
     // Scripts read where the namespaces of a running container are from here.
-    if let Some(pid) = pid(&view.state) {
+    if let Some(pid) = pid {
         let namespaces = NAMESPACES.map(|(name, file)| json!({"type": name, "path": format!("/proc/{pid}/ns/{file}")}));
         info["runtimeSpec"] = json!({"linux": {"namespaces": namespaces}});
     }
@@ -173,7 +148,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::proto::{ContainerMetadata, ContainerState as Shown, ImageSpec, Mount, Signal};
     use orlop_model::container::*;
-    use orlop_model::container_state::{Leave, Leaving, Preparing, Stopping, Task};
+    use orlop_model::container_state::{Leave, Leaving, Preparing, Removal, Stopping, Task};
     use orlop_model::record::{ContainerAsked, Durability};
     use orlop_model::{ContainerId, Digest, ImageId, NaturalKey, SandboxId, Timestamp};
     use std::sync::Arc;
@@ -240,12 +215,28 @@ pub(crate) mod tests {
     }
 
     fn exited(exit: Exit) -> ContainerState {
-        ContainerState::Exited(Ended { started: Some(Timestamp(6)), finished: Timestamp(8), exit }, checked_sample())
+        let ended = Ended { started: Some(Timestamp(6)), finished: Timestamp(8), exit };
+        ContainerState::Exited { ended, checked: checked_sample(), task: None }
+    }
+
+    fn removing(last: Option<Ended>) -> ContainerState {
+        let leave = Leave { stage: Leaving::Task, failures: 0, retry_at: None };
+        ContainerState::Removing(Removal { leave, why: None, last, checked: Some(checked_sample()) })
+    }
+
+    #[test]
+    fn a_container_that_leaves_shows_how_it_ended() {
+        let exit = Exit::Code { code: 7, oom: false };
+        let ended = Ended { started: Some(Timestamp(6)), finished: Timestamp(8), exit };
+        let status = of_view(&view(removing(Some(ended))), config());
+        assert_eq!((status.exit_code, status.reason.as_str(), status.finished_at), (7, "Error", 8));
+        assert_eq!(status.stop_signal, Signal::Sigterm as i32);
+        let status = of_view(&view(removing(None)), config());
+        assert_eq!((status.exit_code, status.reason.as_str()), (NO_EXIT_CODE, UNKNOWN));
     }
 
     #[test]
     fn every_state_has_its_word() {
-        let leave = Leave { stage: Leaving::Task, failures: 0, retry_at: None };
         for (state, expected) in [
             (ContainerState::Creating { since: Timestamp(1), stage: Preparing::Rootfs }, Shown::ContainerCreated),
             (ContainerState::Created { checked: checked_sample() }, Shown::ContainerCreated),
@@ -256,12 +247,17 @@ pub(crate) mod tests {
             (ContainerState::Running(task()), Shown::ContainerRunning),
             (ContainerState::Frozen(task()), Shown::ContainerRunning),
             (
-                ContainerState::Stopping { task: task(), deadline: Timestamp(9), how: Stopping::Asked },
+                ContainerState::Stopping {
+                    task: task(),
+                    deadline: Timestamp(9),
+                    how: Stopping::Asked,
+                    ask_again: None,
+                },
                 Shown::ContainerRunning,
             ),
             (ContainerState::Lost(task()), Shown::ContainerUnknown),
             (exited(Exit::Unknown), Shown::ContainerExited),
-            (ContainerState::Removing { leave, why: None }, Shown::ContainerExited),
+            (removing(None), Shown::ContainerExited),
             (ContainerState::Gone { why: None }, Shown::ContainerExited),
         ] {
             assert_eq!(shown(&state), expected, "{state:?}");

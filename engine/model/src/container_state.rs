@@ -8,18 +8,22 @@
 //! Lost: the shim is silent → Running or Exited when it answers
 //! ```
 //!
-//! [`step`] says what comes next and the one effect owed; it does nothing itself. A dead shim needs no event of its own:
-//! dropping it kills what is left by cgroup, and each container hears [`ContainerEvent::Ended`] with what is known.
+//! [`step`] says what comes next and the one effect owed; it does nothing itself. Every pair is in `docs/state-machine.md`.
+//! When its sandbox goes down, each container first hears [`ContainerEvent::Ended`] with what its shim wrote down, then
+//! [`ContainerEvent::SandboxDown`]: no process of it is left.
 
 use crate::error::{ErrorKind, Failure};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-pub use crate::sandbox_state::{RETRY_PAUSE, RETRY_PAUSE_MAX};
+use crate::sandbox_state::retry_pause;
 
 /// Pause between two kills of a process that does not die (uninterruptible sleep).
 pub const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// Pause before a stop signal that could not be sent is tried again: often enough for the shortest graces in use.
+pub const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where a container is in its life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,18 +61,22 @@ pub enum ContainerState {
         deadline: Timestamp,
         /// Whether it was killed already.
         how: Stopping,
+        /// When the stop signal is tried again, after it could not be sent.
+        ask_again: Option<Timestamp>,
     },
     /// The shim is silent.
     Lost(Task),
     /// It has ended, or never started.
-    Exited(Ended, Checked),
-    /// Being taken away for good.
-    Removing {
-        /// How far it is.
-        leave: Leave,
-        /// Why, when nobody asked for it: the failed creation.
-        why: Option<Failure>,
+    Exited {
+        /// How.
+        ended: Ended,
+        /// What was found out about it.
+        checked: Checked,
+        /// How far the shim is with letting go of the task; `None` when it has, or never had one.
+        task: Option<Leave>,
     },
+    /// Being taken away for good.
+    Removing(Removal),
     /// Nothing is left; never recorded.
     Gone {
         /// Why, when nobody asked for it.
@@ -161,6 +169,19 @@ pub enum Exit {
     Unknown,
 }
 
+/// A removal under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// How far it is.
+    pub leave: Leave,
+    /// Why, when nobody asked for it: the failed creation.
+    pub why: Option<Failure>,
+    /// How the container ended, once that is known; status shows it until the container is gone.
+    pub last: Option<Ended>,
+    /// What was found out about the container, unless its creation failed.
+    pub checked: Option<Checked>,
+}
+
 /// How far the taking away is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leave {
@@ -199,6 +220,8 @@ pub enum ContainerEvent {
     },
     /// The process ended, or [`ContainerEffect::Start`] found that its program can't run.
     Ended(Ended),
+    /// [`ContainerEffect::AskToEnd`] or [`ContainerEffect::Kill`] is done; the end of the process is news of its own.
+    Signalled,
     /// [`ContainerEffect::Freeze`] is done.
     Frozen,
     /// [`ContainerEffect::Thaw`] is done.
@@ -230,6 +253,8 @@ pub enum ContainerEvent {
     Answered,
     /// The daemon died while an effect was under way, and the process was never there.
     Interrupted,
+    /// The sandbox was taken down: no process of it is left, and what was being prepared will never start.
+    SandboxDown,
     /// The time [`ContainerState::due`] gave has come.
     Due,
 }
@@ -314,10 +339,10 @@ pub fn step(state: &ContainerState, event: ContainerEvent, now: Timestamp) -> St
         S::Starting { since, checked, stop } => starting(state, *since, checked, *stop, event, now),
         S::Running(task) => running(state, task, event, now),
         S::Frozen(task) => frozen(state, task, event, now),
-        S::Stopping { task, deadline, how } => stopping(state, task, *deadline, *how, event, now),
+        S::Stopping { task, deadline, how, .. } => stopping(state, task, *deadline, *how, event, now),
         S::Lost(task) => lost(state, task, event, now),
-        S::Exited(_, checked) => exited(state, checked, event, now),
-        S::Removing { leave, why } => removing(state, leave, why.as_ref(), event, now),
+        S::Exited { ended, checked, task } => exited(state, ended, checked, task.as_ref(), event, now),
+        S::Removing(removal) => removing(state, removal, event, now),
         S::Gone { .. } => Ok((state.clone(), None)),
     }
 }
@@ -337,38 +362,36 @@ fn creating(state: &ContainerState, since: Timestamp, stage: Preparing, event: C
             (ContainerState::Creating { since, stage: Preparing::Check }, Some(Do::Check))
         }
         (Preparing::Check, E::Checked(checked)) => (ContainerState::Created { checked }, None),
-        (_, E::Failed(Do::PrepareRootfs | Do::Check, failure)) => remove(Leaving::Rootfs, Some(failure)),
-        (_, E::Interrupted) => remove(
-            Leaving::Rootfs,
-            Some(Failure::new(ErrorKind::Unavailable, "the daemon stopped while the container was being created")),
-        ),
-        (_, E::RemoveAsked(_)) => remove(
-            Leaving::Rootfs,
-            Some(Failure::new(ErrorKind::Cancelled, "the container was removed while it was being created")),
-        ),
+        (_, E::Failed(Do::PrepareRootfs | Do::Check, failure)) => undo(failure),
+        (_, E::Interrupted) => {
+            undo(Failure::new(ErrorKind::Unavailable, "the daemon stopped while the container was being created"))
+        }
+        (_, E::RemoveAsked(_)) => {
+            undo(Failure::new(ErrorKind::Cancelled, "the container was removed while it was being created"))
+        }
+        (_, E::SandboxDown) => {
+            undo(Failure::new(ErrorKind::WrongState, "the sandbox was stopped while the container was being created"))
+        }
         (_, E::StartAsked | E::StopAsked { .. } | E::FreezeAsked | E::ThawAsked) => {
             return Err(ContainerRefused::StillCreating);
         }
         (_, E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Ended(_) | E::Frozen | E::Thawed)
         | (_, E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Silent | E::Answered)
-        | (_, E::Due) => return quiet(state),
+        | (_, E::Signalled | E::Due) => return quiet(state),
     })
 }
 
 fn created(state: &ContainerState, checked: &Checked, event: ContainerEvent, now: Timestamp) -> Stepped {
     Ok(match event {
-        E::StartAsked => start(checked, now),
-        E::StopAsked { .. } => {
-            let ended = Ended { started: None, finished: now, exit: Exit::Unstarted };
-            (ContainerState::Exited(ended, checked.clone()), None)
-        }
-        E::RemoveAsked(_) => remove(Leaving::Rootfs, None),
+        E::StartAsked => (starting_since(now, checked), Some(Do::Start)),
+        E::StopAsked { .. } | E::SandboxDown => (exited_as(unstarted(now), checked, None), None),
+        E::RemoveAsked(_) => remove(Leaving::Rootfs, checked, Some(unstarted(now))),
         E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::NotRunning),
         E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Ended(_) | E::Frozen | E::Thawed => {
             return quiet(state);
         }
         E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Silent => return quiet(state),
-        E::Answered | E::Interrupted | E::Due => return quiet(state),
+        E::Signalled | E::Answered | E::Interrupted | E::Due => return quiet(state),
     })
 }
 
@@ -389,17 +412,22 @@ fn starting(
             }
         }
         E::Ended(ended) => exit(ended, checked),
+        // The task of the life before is gone; until then the shim would take this start for a repeated one.
+        E::TaskDropped => (state.clone(), Some(Do::Start)),
         // The shim or the daemon is at fault, not the program; the container can't be retried under CRI, so it ends here.
-        E::Failed(Do::Start, failure) => never_started(failure.message, checked, now),
+        E::Failed(Do::Start | Do::DropTask, failure) => never_started(failure.message, checked, now),
+        E::SandboxDown => {
+            never_started("the sandbox was stopped while the program was started".to_owned(), checked, now)
+        }
         E::Interrupted => never_started("the daemon stopped before the program was started".to_owned(), checked, now),
         E::StopAsked { grace } => {
             let stop = Some(stop.map_or(grace, |earlier| earlier.min(grace)));
             (ContainerState::Starting { since, checked: checked.clone(), stop }, None)
         }
-        E::RemoveAsked(Force::Yes) => remove(Leaving::Task, None),
+        E::RemoveAsked(Force::Yes) => remove(Leaving::Task, checked, None),
         E::RemoveAsked(Force::No) => return Err(ContainerRefused::StillRunning),
         E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::NotRunning),
-        E::StartAsked | E::RootfsReady | E::Checked(_) | E::Frozen | E::Thawed | E::TaskDropped => return quiet(state),
+        E::StartAsked | E::RootfsReady | E::Checked(_) | E::Frozen | E::Thawed | E::Signalled => return quiet(state),
         E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Silent | E::Answered | E::Due => return quiet(state),
     })
 }
@@ -411,11 +439,12 @@ fn running(state: &ContainerState, task: &Task, event: ContainerEvent, now: Time
         E::FreezeAsked => (state.clone(), Some(Do::Freeze)),
         E::Frozen => (ContainerState::Frozen(task.clone()), None),
         E::Silent => (ContainerState::Lost(task.clone()), None),
-        E::RemoveAsked(Force::Yes) => remove(Leaving::Task, None),
+        E::SandboxDown => exit(unseen(task, now), &task.checked),
+        E::RemoveAsked(Force::Yes) => remove(Leaving::Task, &task.checked, None),
         E::RemoveAsked(Force::No) => return Err(ContainerRefused::StillRunning),
         E::ThawAsked | E::StartAsked | E::RootfsReady | E::Checked(_) | E::Started { .. } => return quiet(state),
         E::Thawed | E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) => return quiet(state),
-        E::Answered | E::Interrupted | E::Due => return quiet(state),
+        E::Signalled | E::Answered | E::Interrupted | E::Due => return quiet(state),
     })
 }
 
@@ -425,17 +454,18 @@ fn frozen(state: &ContainerState, task: &Task, event: ContainerEvent, now: Times
         // A frozen process can't act on a signal.
         E::StopAsked { grace } => {
             let deadline = now.plus(grace);
-            (ContainerState::Stopping { task: task.clone(), deadline, how: Stopping::Thawing }, Some(Do::Thaw))
+            (stop(task, deadline, Stopping::Thawing), Some(Do::Thaw))
         }
         E::ThawAsked => (state.clone(), Some(Do::Thaw)),
         E::Thawed => (ContainerState::Running(task.clone()), None),
         E::Silent => (ContainerState::Lost(task.clone()), None),
-        E::RemoveAsked(Force::Yes) => remove(Leaving::Task, None),
+        E::SandboxDown => exit(unseen(task, now), &task.checked),
+        E::RemoveAsked(Force::Yes) => remove(Leaving::Task, &task.checked, None),
         E::RemoveAsked(Force::No) => return Err(ContainerRefused::StillRunning),
         E::StartAsked => return Err(ContainerRefused::Frozen),
         E::FreezeAsked | E::Frozen | E::RootfsReady | E::Checked(_) | E::Started { .. } => return quiet(state),
         E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) => return quiet(state),
-        E::Answered | E::Interrupted | E::Due => return quiet(state),
+        E::Signalled | E::Answered | E::Interrupted | E::Due => return quiet(state),
     })
 }
 
@@ -447,18 +477,18 @@ fn stopping(
     event: ContainerEvent,
     now: Timestamp,
 ) -> Stepped {
-    let kill = || {
-        let state =
-            ContainerState::Stopping { task: task.clone(), deadline: now.plus(KILL_AGAIN), how: Stopping::Killed };
-        (state, Some(Do::Kill))
-    };
+    let kill = || (stop(task, now.plus(KILL_AGAIN), Stopping::Killed), Some(Do::Kill));
     Ok(match (how, event) {
         (_, E::Ended(ended)) => exit(ended, &task.checked),
         // Level-triggered: kill again until somebody reports the end.
         (_, E::Due) if now >= deadline => kill(),
-        (Stopping::Thawing, E::Thawed) => {
-            (ContainerState::Stopping { task: task.clone(), deadline, how: Stopping::Asked }, Some(Do::AskToEnd))
+        (Stopping::Thawing, E::Thawed) => (stop(task, deadline, Stopping::Asked), Some(Do::AskToEnd)),
+        // A signal that could not be sent is sent again, so that the grace is not spent for nothing.
+        (Stopping::Thawing | Stopping::Asked, E::Failed(effect, _)) if effect == how.effect() => {
+            let ask_again = Some(now.plus(ASK_AGAIN));
+            (ContainerState::Stopping { task: task.clone(), deadline, how, ask_again }, None)
         }
+        (Stopping::Thawing | Stopping::Asked, E::Due) => (stop(task, deadline, how), Some(how.effect())),
         // The daemon may have died before it sent what this stage sends.
         (how, E::Interrupted) => (state.clone(), Some(how.effect())),
         // A later, shorter grace shortens the wait; a longer one does not lengthen it.
@@ -466,17 +496,19 @@ fn stopping(
             if grace.is_zero() {
                 kill()
             } else {
-                let deadline = deadline.min(now.plus(grace));
-                (ContainerState::Stopping { task: task.clone(), deadline, how }, None)
+                (state.by(now.plus(grace)), None)
             }
         }
-        (_, E::RemoveAsked(Force::Yes)) => remove(Leaving::Task, None),
+        // Who asks again hears what becomes of another try.
+        (Stopping::Killed, E::StopAsked { .. }) => kill(),
+        (_, E::SandboxDown) => exit(unseen(task, now), &task.checked),
+        (_, E::RemoveAsked(Force::Yes)) => remove(Leaving::Task, &task.checked, None),
         (_, E::RemoveAsked(Force::No)) => return Err(ContainerRefused::StillRunning),
         (_, E::StartAsked | E::FreezeAsked | E::ThawAsked) => return Err(ContainerRefused::Stopping),
-        (_, E::Silent) => (ContainerState::Lost(task.clone()), None),
-        (_, E::StopAsked { .. } | E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Frozen | E::Thawed)
-        | (_, E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Answered)
-        | (_, E::Due) => return quiet(state),
+        // A stop goes on whether the shim answers or not: the deadline must not be forgotten.
+        (_, E::Silent | E::Answered)
+        | (_, E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Frozen | E::Thawed | E::TaskDropped)
+        | (_, E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Signalled | E::Due) => return quiet(state),
     })
 }
 
@@ -485,72 +517,87 @@ fn lost(state: &ContainerState, task: &Task, event: ContainerEvent, now: Timesta
         E::Ended(ended) => exit(ended, &task.checked),
         E::Answered => (ContainerState::Running(task.clone()), None),
         E::StopAsked { grace } => ask_to_end(task, grace, now),
-        E::RemoveAsked(_) => remove(Leaving::Task, None),
+        E::SandboxDown => exit(unseen(task, now), &task.checked),
+        E::RemoveAsked(_) => remove(Leaving::Task, &task.checked, None),
         E::StartAsked | E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::Lost),
         E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Frozen | E::Thawed => return quiet(state),
         E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) => return quiet(state),
-        E::Silent | E::Interrupted | E::Due => return quiet(state),
+        E::Signalled | E::Silent | E::Interrupted | E::Due => return quiet(state),
     })
 }
 
-fn exited(state: &ContainerState, checked: &Checked, event: ContainerEvent, now: Timestamp) -> Stepped {
-    Ok(match event {
-        E::StartAsked => start(checked, now),
-        E::RemoveAsked(_) => remove(Leaving::Task, None),
-        // The shim may still know the task: the daemon died before it let go of it.
-        E::Interrupted => (state.clone(), Some(Do::DropTask)),
-        E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::NotRunning),
-        E::StopAsked { .. } | E::Ended(_) | E::Started { .. } => return quiet(state),
-        E::RootfsReady | E::Checked(_) | E::Frozen | E::Thawed | E::TaskDropped | E::RootfsDropped => {
-            return quiet(state);
-        }
-        E::Forgotten | E::Failed(..) | E::Silent | E::Answered | E::Due => return quiet(state),
-    })
-}
-
-fn removing(
+fn exited(
     state: &ContainerState,
-    leave: &Leave,
-    why: Option<&Failure>,
+    ended: &Ended,
+    checked: &Checked,
+    task: Option<&Leave>,
     event: ContainerEvent,
     now: Timestamp,
 ) -> Stepped {
-    let to = |stage: Leaving| (ContainerState::Removing { leave: at(stage), why: why.cloned() }, Some(stage.effect()));
+    let with = |task| exited_as(ended.clone(), checked, task);
+    Ok(match (task, event) {
+        (None, E::StartAsked) => (starting_since(now, checked), Some(Do::Start)),
+        // First the shim lets go of the task that has ended.
+        (Some(_), E::StartAsked) => (starting_since(now, checked), Some(Do::DropTask)),
+        (_, E::RemoveAsked(_)) => remove(Leaving::Task, checked, Some(ended.clone())),
+        (Some(_), E::TaskDropped) => (with(None), None),
+        (Some(leave), E::Failed(Do::DropTask, _)) => (with(Some(leave.failed(now))), None),
+        (Some(leave), E::Due) => (with(Some(Leave { retry_at: None, ..leave.clone() })), Some(Do::DropTask)),
+        // The shim may still know the task: the daemon died before it let go of it.
+        (_, E::Interrupted) => (with(Some(at(Leaving::Task))), Some(Do::DropTask)),
+        (_, E::FreezeAsked | E::ThawAsked) => return Err(ContainerRefused::NotRunning),
+        (_, E::StopAsked { .. } | E::Ended(_) | E::Started { .. } | E::RootfsReady | E::Checked(_) | E::Frozen)
+        | (_, E::Thawed | E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Silent)
+        | (_, E::Answered | E::Due | E::Signalled | E::SandboxDown) => return quiet(state),
+    })
+}
+
+fn removing(state: &ContainerState, removal: &Removal, event: ContainerEvent, now: Timestamp) -> Stepped {
+    let with = |leave| ContainerState::Removing(Removal { leave, ..removal.clone() });
+    let to = |stage: Leaving| (with(at(stage)), Some(stage.effect()));
+    let leave = &removal.leave;
     Ok(match (leave.stage, event) {
         (Leaving::Task, E::TaskDropped) => to(Leaving::Rootfs),
         (Leaving::Rootfs, E::RootfsDropped) => to(Leaving::Record),
-        (Leaving::Record, E::Forgotten) => (ContainerState::Gone { why: why.cloned() }, None),
-        (stage, E::Failed(effect, _)) if effect == stage.effect() => {
-            (ContainerState::Removing { leave: leave.failed(now), why: why.cloned() }, None)
-        }
+        (Leaving::Record, E::Forgotten) => (ContainerState::Gone { why: removal.why.clone() }, None),
+        (stage, E::Failed(effect, _)) if effect == stage.effect() => (with(leave.failed(now)), None),
         (stage, E::RemoveAsked(_) | E::Interrupted | E::Due) => {
-            let leave = Leave { retry_at: None, ..leave.clone() };
-            (ContainerState::Removing { leave, why: why.cloned() }, Some(stage.effect()))
+            (with(Leave { retry_at: None, ..leave.clone() }), Some(stage.effect()))
+        }
+        // The end of what the removal killed, or that nobody had seen: status shows it until all is gone.
+        (_, E::Ended(ended)) if removal.last.is_none() => {
+            (ContainerState::Removing(Removal { last: Some(ended), ..removal.clone() }), None)
         }
         (_, E::StartAsked | E::FreezeAsked | E::ThawAsked) => return Err(ContainerRefused::Leaving),
         (_, E::StopAsked { .. } | E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Ended(_) | E::Frozen)
         | (_, E::Thawed | E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..))
-        | (_, E::Silent | E::Answered) => return quiet(state),
+        | (_, E::Signalled | E::Silent | E::Answered | E::SandboxDown) => return quiet(state),
     })
 }
 
-fn start(checked: &Checked, now: Timestamp) -> ContainerStep {
-    (ContainerState::Starting { since: now, checked: checked.clone(), stop: None }, Some(Do::Start))
+fn exited_as(ended: Ended, checked: &Checked, task: Option<Leave>) -> ContainerState {
+    ContainerState::Exited { ended, checked: checked.clone(), task }
+}
+
+fn starting_since(now: Timestamp, checked: &Checked) -> ContainerState {
+    ContainerState::Starting { since: now, checked: checked.clone(), stop: None }
 }
 
 fn ask_to_end(task: &Task, grace: Duration, now: Timestamp) -> ContainerStep {
     if grace.is_zero() {
-        let deadline = now.plus(KILL_AGAIN);
-        (ContainerState::Stopping { task: task.clone(), deadline, how: Stopping::Killed }, Some(Do::Kill))
+        (stop(task, now.plus(KILL_AGAIN), Stopping::Killed), Some(Do::Kill))
     } else {
-        let deadline = now.plus(grace);
-        (ContainerState::Stopping { task: task.clone(), deadline, how: Stopping::Asked }, Some(Do::AskToEnd))
+        (stop(task, now.plus(grace), Stopping::Asked), Some(Do::AskToEnd))
     }
+}
+
+fn stop(task: &Task, deadline: Timestamp, how: Stopping) -> ContainerState {
+    ContainerState::Stopping { task: task.clone(), deadline, how, ask_again: None }
 }
 
 /// The end is recorded before the shim may forget it.
 fn exit(ended: Ended, checked: &Checked) -> ContainerStep {
-    (ContainerState::Exited(ended, checked.clone()), Some(Do::DropTask))
+    (exited_as(ended, checked, Some(at(Leaving::Task))), Some(Do::DropTask))
 }
 
 fn never_started(message: String, checked: &Checked, now: Timestamp) -> ContainerStep {
@@ -558,9 +605,23 @@ fn never_started(message: String, checked: &Checked, now: Timestamp) -> Containe
     exit(Ended { started: None, finished: now, exit: exit_as }, checked)
 }
 
-/// The undo of everything: a failed creation, a removal and recovery all end here.
-fn remove(stage: Leaving, why: Option<Failure>) -> ContainerStep {
-    (ContainerState::Removing { leave: at(stage), why }, Some(stage.effect()))
+fn unstarted(now: Timestamp) -> Ended {
+    Ended { started: None, finished: now, exit: Exit::Unstarted }
+}
+
+fn unseen(task: &Task, now: Timestamp) -> Ended {
+    Ended { started: Some(task.started), finished: now, exit: Exit::Unknown }
+}
+
+fn remove(stage: Leaving, checked: &Checked, last: Option<Ended>) -> ContainerStep {
+    let removal = Removal { leave: at(stage), why: None, last, checked: Some(checked.clone()) };
+    (ContainerState::Removing(removal), Some(stage.effect()))
+}
+
+/// The undo of a creation goes the way of a removal.
+fn undo(why: Failure) -> ContainerStep {
+    let removal = Removal { leave: at(Leaving::Rootfs), why: Some(why), last: None, checked: None };
+    (ContainerState::Removing(removal), Some(Do::DropRootfs))
 }
 
 fn at(stage: Leaving) -> Leave {
@@ -581,7 +642,7 @@ impl Stopping {
 
 impl Leave {
     fn failed(&self, now: Timestamp) -> Self {
-        let pause = RETRY_PAUSE.saturating_mul(1 << self.failures.min(16)).min(RETRY_PAUSE_MAX);
+        let pause = retry_pause(self.failures);
         Self { stage: self.stage, failures: self.failures.saturating_add(1), retry_at: Some(now.plus(pause)) }
     }
 }
@@ -599,14 +660,24 @@ impl Leaving {
 // === impl ContainerState ===
 
 impl ContainerState {
+    /// Returns this stop with a deadline no later than `latest`; any other state as it is.
+    fn by(&self, latest: Timestamp) -> Self {
+        let mut next = self.clone();
+        if let Self::Stopping { deadline, .. } = &mut next {
+            *deadline = latest.min(*deadline);
+        }
+        next
+    }
+
     /// Returns when [`ContainerEvent::Due`] is wanted; the driver keeps one timer for it.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         match self {
-            Self::Stopping { deadline, .. } => Some(*deadline),
-            Self::Removing { leave, .. } => leave.retry_at,
+            Self::Stopping { deadline, ask_again, .. } => Some(ask_again.map_or(*deadline, |at| at.min(*deadline))),
+            Self::Exited { task, .. } => task.as_ref().and_then(|leave| leave.retry_at),
+            Self::Removing(removal) => removal.leave.retry_at,
             Self::Creating { .. } | Self::Created { .. } | Self::Starting { .. } | Self::Running(_) => None,
-            Self::Frozen(_) | Self::Lost(_) | Self::Exited(..) | Self::Gone { .. } => None,
+            Self::Frozen(_) | Self::Lost(_) | Self::Gone { .. } => None,
         }
     }
 
@@ -616,7 +687,7 @@ impl ContainerState {
         match self {
             Self::Running(task) | Self::Frozen(task) | Self::Stopping { task, .. } | Self::Lost(task) => Some(task),
             Self::Creating { .. } | Self::Created { .. } | Self::Starting { .. } => None,
-            Self::Exited(..) | Self::Removing { .. } | Self::Gone { .. } => None,
+            Self::Exited { .. } | Self::Removing { .. } | Self::Gone { .. } => None,
         }
     }
 
@@ -624,11 +695,23 @@ impl ContainerState {
     #[must_use]
     pub fn checked(&self) -> Option<&Checked> {
         match self {
-            Self::Created { checked } | Self::Starting { checked, .. } | Self::Exited(_, checked) => Some(checked),
+            Self::Created { checked } | Self::Starting { checked, .. } | Self::Exited { checked, .. } => Some(checked),
             Self::Running(task) | Self::Frozen(task) | Self::Stopping { task, .. } | Self::Lost(task) => {
                 Some(&task.checked)
             }
-            Self::Creating { .. } | Self::Removing { .. } | Self::Gone { .. } => None,
+            Self::Removing(removal) => removal.checked.as_ref(),
+            Self::Creating { .. } | Self::Gone { .. } => None,
+        }
+    }
+
+    /// Returns how it ended, where that is known.
+    #[must_use]
+    pub fn end(&self) -> Option<&Ended> {
+        match self {
+            Self::Exited { ended, .. } => Some(ended),
+            Self::Removing(removal) => removal.last.as_ref(),
+            Self::Creating { .. } | Self::Created { .. } | Self::Starting { .. } | Self::Running(_) => None,
+            Self::Frozen(_) | Self::Stopping { .. } | Self::Lost(_) | Self::Gone { .. } => None,
         }
     }
 
@@ -646,8 +729,8 @@ impl ContainerState {
             Self::Stopping { how: Stopping::Asked, .. } => "wait for the stop signal to work",
             Self::Stopping { how: Stopping::Killed, .. } => "wait for the kill to work",
             Self::Lost(_) => "lost",
-            Self::Exited(..) => "exited",
-            Self::Removing { leave, .. } => match leave.stage {
+            Self::Exited { .. } => "exited",
+            Self::Removing(removal) => match removal.leave.stage {
                 Leaving::Task => "drop task",
                 Leaving::Rootfs => "drop rootfs",
                 Leaving::Record => "forget",

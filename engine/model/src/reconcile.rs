@@ -6,7 +6,7 @@
 use crate::container_state::{ContainerEvent, ContainerState, Ended, Exit};
 use crate::id::{ContainerId, SandboxId};
 use crate::ports::{Observed, ObservedTask};
-use crate::record::Loaded;
+use crate::record::{Durability, Loaded};
 use crate::sandbox_state::{SandboxEvent, SandboxState};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is there, whatever the records say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct World {
-    /// What is left of each sandbox that has a record.
+    /// What is left of each sandbox that has a record; one that is missing here has not answered yet.
     pub observed: BTreeMap<SandboxId, Observed>,
     /// Sandboxes of which shim, cgroup or files are left.
     pub raised: BTreeSet<SandboxId>,
@@ -37,71 +37,83 @@ pub enum Action {
     SweepAddress(SandboxId),
     /// Delete the writable layer of a container without record.
     SweepRootfs(ContainerId),
+    /// Delete the writable layer and the records of a container whose sandbox has no record: nobody can ask for it.
+    SweepContainer(ContainerId),
 }
 
 /// Returns what to do, containers' ends first: a sandbox that is dropped must not forget how its containers ended.
 #[must_use]
 pub fn reconcile(loaded: &Loaded, world: &World, now: Timestamp) -> Vec<Action> {
     let mut actions = Vec::new();
-    for (asked, state) in &loaded.containers {
+    let sandboxes: BTreeSet<_> = loaded.sandboxes.iter().map(|(asked, _)| &asked.id).collect();
+    for (asked, state) in loaded.containers.iter().filter(|(asked, _)| sandboxes.contains(&asked.spec.sandbox)) {
         let observed = world.observed.get(&asked.spec.sandbox);
-        let event = state.as_ref().and_then(|state| container(state, &asked.id, observed, now));
+        let event = state.as_ref().and_then(|state| of_container(state, &asked.id, observed, now));
         actions.extend(event.map(|event| Action::Container(asked.id.clone(), event)));
     }
     for (asked, state) in &loaded.sandboxes {
-        let event = state.as_ref().and_then(|state| sandbox(state, world.observed.get(&asked.id)));
+        let event = state.as_ref().and_then(|state| of_sandbox(state, world.observed.get(&asked.id)));
         actions.extend(event.map(|event| Action::Sandbox(asked.id.clone(), event)));
     }
     actions.extend(sweeps(loaded, world));
     actions
 }
 
-// === impl reconcile ===
-
-fn sandbox(state: &SandboxState, observed: Option<&Observed>) -> Option<SandboxEvent> {
+/// Returns what a sandbox must hear; `observed` is missing while its shim has not answered.
+#[must_use]
+pub fn of_sandbox(state: &SandboxState, observed: Option<&Observed>) -> Option<SandboxEvent> {
     match state {
         SandboxState::Creating { .. } | SandboxState::Starting { .. } => Some(SandboxEvent::Interrupted),
         SandboxState::Stopping { .. } | SandboxState::Removing { .. } => Some(SandboxEvent::Interrupted),
         SandboxState::Ready { .. } => match observed {
-            Some(Observed::Shim { .. }) => None,
-            Some(Observed::NoShim { .. }) | None => Some(SandboxEvent::ShimGone),
+            Some(Observed::NoShim { .. }) => Some(SandboxEvent::ShimGone),
+            // A shim that is only slow is no reason to kill a pod.
+            Some(Observed::Shim { .. }) | None => None,
         },
         SandboxState::NotReady { .. } | SandboxState::Gone { .. } => None,
     }
 }
 
-fn container(
+/// Returns what a container must hear; `observed` is missing while its shim has not answered.
+#[must_use]
+pub fn of_container(
     state: &ContainerState,
     id: &ContainerId,
     observed: Option<&Observed>,
     now: Timestamp,
 ) -> Option<ContainerEvent> {
-    let found = observed.map_or(Found::Nothing, |observed| find(observed, id));
-    match state {
-        ContainerState::Creating { .. } | ContainerState::Removing { .. } => Some(ContainerEvent::Interrupted),
-        ContainerState::Starting { .. } => Some(match found {
-            Found::Running { pid, started } => ContainerEvent::Started { pid, at: started },
-            Found::Ended(ended) => ContainerEvent::Ended(ended),
-            Found::Nothing => ContainerEvent::Interrupted,
-        }),
-        ContainerState::Running(task) | ContainerState::Frozen(task) => gone(found, task.started, now),
-        ContainerState::Stopping { task, .. } => {
-            Some(gone(found, task.started, now).unwrap_or(ContainerEvent::Interrupted))
-        }
-        ContainerState::Lost(task) => Some(gone(found, task.started, now).unwrap_or(ContainerEvent::Answered)),
+    use {ContainerEvent as E, ContainerState as S};
+    let found = observed.map_or(Found::NoAnswer, |observed| find(observed, id));
+    match (state, found) {
+        (S::Creating { .. } | S::Removing(_), _) => Some(E::Interrupted),
+        (S::Created { .. } | S::Gone { .. }, _) => None,
+        (S::Starting { .. }, Found::Running { pid, started }) => Some(E::Started { pid, at: started }),
+        (S::Starting { .. }, Found::Nothing) => Some(E::Interrupted),
+        (S::Running(_) | S::Frozen(_), Found::Running { .. }) => None,
+        (S::Running(_) | S::Frozen(_), Found::NoAnswer) => Some(E::Silent),
+        (S::Stopping { .. }, Found::Running { .. } | Found::NoAnswer) => Some(E::Interrupted),
+        (S::Lost(_), Found::Running { .. }) => Some(E::Answered),
+        // What it was cut off from, or waits for, comes with the answer.
+        (S::Starting { .. } | S::Lost(_) | S::Exited { .. }, Found::NoAnswer) => None,
         // The shim still knows a task whose end is recorded: it may forget it now.
-        ContainerState::Exited(..) => match found {
-            Found::Running { .. } | Found::Ended(_) => Some(ContainerEvent::Interrupted),
-            Found::Nothing => None,
-        },
-        ContainerState::Created { .. } | ContainerState::Gone { .. } => None,
+        (S::Exited { .. }, Found::Running { .. } | Found::Ended(_)) => Some(E::Interrupted),
+        (S::Exited { task, .. }, Found::Nothing) => task.as_ref().map(|_| E::Interrupted),
+        (S::Starting { .. } | S::Running(_) | S::Frozen(_) | S::Stopping { .. } | S::Lost(_), Found::Ended(ended)) => {
+            Some(E::Ended(ended))
+        }
+        (S::Running(task) | S::Frozen(task) | S::Stopping { task, .. } | S::Lost(task), Found::Nothing) => {
+            Some(E::Ended(Ended { started: Some(task.started), finished: now, exit: Exit::Unknown }))
+        }
     }
 }
+
+// === impl reconcile ===
 
 enum Found {
     Running { pid: u32, started: Timestamp },
     Ended(Ended),
     Nothing,
+    NoAnswer,
 }
 
 fn find(observed: &Observed, id: &ContainerId) -> Found {
@@ -118,17 +130,6 @@ fn find(observed: &Observed, id: &ContainerId) -> Found {
     }
 }
 
-/// Returns the end of a task that should be running, when it is not.
-fn gone(found: Found, started: Timestamp, now: Timestamp) -> Option<ContainerEvent> {
-    match found {
-        Found::Running { .. } => None,
-        Found::Ended(ended) => Some(ContainerEvent::Ended(ended)),
-        Found::Nothing => {
-            Some(ContainerEvent::Ended(Ended { started: Some(started), finished: now, exit: Exit::Unknown }))
-        }
-    }
-}
-
 /// Things without a record.
 fn sweeps(loaded: &Loaded, world: &World) -> impl Iterator<Item = Action> {
     let sandboxes: BTreeSet<_> = loaded.sandboxes.iter().map(|(asked, _)| asked.id.clone()).collect();
@@ -136,6 +137,11 @@ fn sweeps(loaded: &Loaded, world: &World) -> impl Iterator<Item = Action> {
     let shims: Vec<_> = world.raised.difference(&sandboxes).cloned().map(Action::SweepShim).collect();
     let addresses: Vec<_> = world.addressed.difference(&sandboxes).cloned().map(Action::SweepAddress).collect();
     let layers: Vec<_> = world.rootfs.difference(&containers).cloned().map(Action::SweepRootfs).collect();
+    let orphans = loaded.containers.iter().map(|(asked, _)| asked).filter(|asked| {
+        // What was promised to outlast a boot is kept for a person to look at.
+        asked.durability == Durability::Boot && !sandboxes.contains(&asked.spec.sandbox)
+    });
+    let orphans: Vec<_> = orphans.map(|asked| Action::SweepContainer(asked.id.clone())).collect();
     // An address is given back only when nobody can use it any more.
-    shims.into_iter().chain(addresses).chain(layers)
+    shims.into_iter().chain(addresses).chain(layers).chain(orphans)
 }

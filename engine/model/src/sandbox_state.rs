@@ -7,7 +7,7 @@
 //! Removing ◄── remove ── Ready, NotReady      Removing ─► Gone
 //! ```
 //!
-//! [`step`] says what comes next and the one effect owed; it does nothing itself. A state knows how far it is, so that each
+//! [`step`] says what comes next and the one effect owed; it does nothing itself. Every pair is in `docs/state-machine.md`. A state knows how far it is, so that each
 //! outcome asks for the next effect, and undo is what `step` answers to a failure: the same effects that removal and
 //! recovery use. Every effect may run twice.
 
@@ -21,6 +21,13 @@ use std::time::Duration;
 pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause between two tries of a teardown effect.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Returns the pause before something that has failed `failures` times before is tried again.
+#[must_use]
+pub fn retry_pause(failures: u32) -> Duration {
+    // More doublings than it takes to reach the longest pause.
+    RETRY_PAUSE.saturating_mul(1 << failures.min(16)).min(RETRY_PAUSE_MAX)
+}
 
 /// Where a sandbox is in its life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +50,8 @@ pub enum SandboxState {
     Stopping {
         /// How far it is.
         leave: Leave,
+        /// Why, when nobody asked for it.
+        why: Option<Failure>,
     },
     /// A record without shim and network.
     NotReady {
@@ -195,7 +204,7 @@ pub fn step(state: &SandboxState, event: SandboxEvent, now: Timestamp) -> Result
         S::Starting { since, stage } => raising(state, *since, *stage, event, now, Built::Again),
         S::Ready { .. } => Ok(ready(state, event)),
         S::NotReady { .. } => Ok(not_ready(state, event, now)),
-        S::Stopping { leave } => stopping(state, leave, event, now),
+        S::Stopping { leave, why } => stopping(state, leave, why.as_ref(), event, now),
         S::Removing { leave, why } => removing(state, leave, why.as_ref(), event, now),
         S::Gone { .. } => Ok((state.clone(), None)),
     }
@@ -225,7 +234,7 @@ fn raising(
     // A first build that fails leaves nothing; a later one leaves the record as it was.
     let undo = |why: Failure| match built {
         Built::First => remove(Some(why)),
-        Built::Again => stop(),
+        Built::Again => stop(Some(why)),
     };
     Ok(match (stage, event) {
         (Raising::Shim, E::ShimRaised) => (at(Raising::Network), Some(Do::Attach)),
@@ -252,7 +261,8 @@ fn ready(state: &SandboxState, event: SandboxEvent) -> SandboxStep {
     use SandboxEvent as E;
     match event {
         // A dead shim is undone as a stop: its processes are killed by their cgroup, its address is given back.
-        E::StopAsked | E::ShimGone => stop(),
+        E::ShimGone => stop(Some(Failure::new(ErrorKind::Internal, "the shim died"))),
+        E::StopAsked => stop(None),
         E::RemoveAsked => remove(None),
         E::StartAsked | E::Interrupted | E::Due => (state.clone(), None),
         E::ShimRaised | E::Attached(_) | E::ShimDropped | E::Detached => (state.clone(), None),
@@ -277,19 +287,17 @@ fn not_ready(state: &SandboxState, event: SandboxEvent, now: Timestamp) -> Sandb
 fn stopping(
     state: &SandboxState,
     leave: &Leave,
+    why: Option<&Failure>,
     event: SandboxEvent,
     now: Timestamp,
 ) -> Result<SandboxStep, SandboxRefused> {
     use {SandboxEffect as Do, SandboxEvent as E};
+    let with = |leave| SandboxState::Stopping { leave, why: why.cloned() };
     Ok(match (leave.stage, event) {
-        (Leaving::Shim, E::ShimDropped) => (SandboxState::Stopping { leave: at(Leaving::Network) }, Some(Do::Detach)),
-        (Leaving::Network, E::Detached) => (SandboxState::NotReady { since: now, why: None }, None),
-        (stage, E::Failed(effect, _)) if effect == stage.effect() => {
-            (SandboxState::Stopping { leave: leave.failed(now) }, None)
-        }
-        (stage, E::StopAsked | E::Interrupted | E::Due) => {
-            (SandboxState::Stopping { leave: leave.again() }, Some(stage.effect()))
-        }
+        (Leaving::Shim, E::ShimDropped) => (with(at(Leaving::Network)), Some(Do::Detach)),
+        (Leaving::Network, E::Detached) => (SandboxState::NotReady { since: now, why: why.cloned() }, None),
+        (stage, E::Failed(effect, _)) if effect == stage.effect() => (with(leave.failed(now)), None),
+        (stage, E::StopAsked | E::Interrupted | E::Due) => (with(leave.again()), Some(stage.effect())),
         (stage, E::RemoveAsked) => (SandboxState::Removing { leave: leave.again(), why: None }, Some(stage.effect())),
         (_, E::StartAsked) => return Err(SandboxRefused::Stopping),
         (_, E::ShimRaised | E::Attached(_) | E::ShimDropped | E::Detached | E::ShimGone)
@@ -305,18 +313,15 @@ fn removing(
     now: Timestamp,
 ) -> Result<SandboxStep, SandboxRefused> {
     use SandboxEvent as E;
-    let to = |stage: Leaving| (SandboxState::Removing { leave: at(stage), why: why.cloned() }, Some(stage.effect()));
+    let with = |leave| SandboxState::Removing { leave, why: why.cloned() };
+    let to = |stage: Leaving| (with(at(stage)), Some(stage.effect()));
     Ok(match (leave.stage, event) {
         (Leaving::Shim, E::ShimDropped) => to(Leaving::Network),
         (Leaving::Network, E::Detached) => to(Leaving::Containers),
         (Leaving::Containers, E::ContainersGone) => to(Leaving::Record),
         (Leaving::Record, E::Forgotten) => (SandboxState::Gone { why: why.cloned() }, None),
-        (stage, E::Failed(effect, _)) if effect == stage.effect() => {
-            (SandboxState::Removing { leave: leave.failed(now), why: why.cloned() }, None)
-        }
-        (stage, E::RemoveAsked | E::Interrupted | E::Due) => {
-            (SandboxState::Removing { leave: leave.again(), why: why.cloned() }, Some(stage.effect()))
-        }
+        (stage, E::Failed(effect, _)) if effect == stage.effect() => (with(leave.failed(now)), None),
+        (stage, E::RemoveAsked | E::Interrupted | E::Due) => (with(leave.again()), Some(stage.effect())),
         (_, E::StartAsked) => return Err(SandboxRefused::Leaving),
         (_, E::StopAsked | E::ShimGone | E::ShimRaised | E::Attached(_) | E::ShimDropped)
         | (_, E::Detached | E::ContainersGone | E::Forgotten | E::Failed(..)) => (state.clone(), None),
@@ -327,8 +332,8 @@ fn at(stage: Leaving) -> Leave {
     Leave { stage, failures: 0, retry_at: None }
 }
 
-fn stop() -> SandboxStep {
-    (SandboxState::Stopping { leave: at(Leaving::Shim) }, Some(SandboxEffect::DropShim))
+fn stop(why: Option<Failure>) -> SandboxStep {
+    (SandboxState::Stopping { leave: at(Leaving::Shim), why }, Some(SandboxEffect::DropShim))
 }
 
 /// The undo of everything: a failed creation, a removal and recovery all end here.
@@ -339,8 +344,8 @@ fn remove(why: Option<Failure>) -> SandboxStep {
 // === impl Leave ===
 
 impl Leave {
-    pub(crate) fn failed(&self, now: Timestamp) -> Self {
-        let pause = RETRY_PAUSE.saturating_mul(1 << self.failures.min(16)).min(RETRY_PAUSE_MAX);
+    fn failed(&self, now: Timestamp) -> Self {
+        let pause = retry_pause(self.failures);
         Self { stage: self.stage, failures: self.failures.saturating_add(1), retry_at: Some(now.plus(pause)) }
     }
 
@@ -367,7 +372,7 @@ impl SandboxState {
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         match self {
-            Self::Stopping { leave } | Self::Removing { leave, .. } => leave.retry_at,
+            Self::Stopping { leave, .. } | Self::Removing { leave, .. } => leave.retry_at,
             Self::Creating { .. } | Self::Ready { .. } | Self::NotReady { .. } => None,
             Self::Starting { .. } | Self::Gone { .. } => None,
         }
@@ -381,7 +386,7 @@ impl SandboxState {
                 Raising::Shim => "raise shim",
                 Raising::Network => "attach network",
             },
-            Self::Stopping { leave } | Self::Removing { leave, .. } => match leave.stage {
+            Self::Stopping { leave, .. } | Self::Removing { leave, .. } => match leave.stage {
                 Leaving::Shim => "drop shim",
                 Leaving::Network => "detach network",
                 Leaving::Containers => "drop containers",

@@ -44,8 +44,10 @@ impl Images for World {
 
     fn prepare<'a>(&'a self, container: &'a ContainerId, _image: &'a ImageId) -> Answer<'a, Result<()>> {
         Box::pin(async move {
+            self.begins().await;
             self.node().layers.insert(container.clone());
-            self.effect("prepare").await
+            self.effect("prepare").await?;
+            self.answers(()).await
         })
     }
 
@@ -68,7 +70,7 @@ impl Images for World {
         Box::pin(async move {
             self.effect("drop rootfs").await?;
             self.node().layers.remove(container);
-            Ok(())
+            self.answers(()).await
         })
     }
 

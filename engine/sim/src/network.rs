@@ -15,20 +15,24 @@ impl Network for World {
         _namespace: NetworkNamespace,
     ) -> Answer<'a, Result<Vec<Attachment>>> {
         Box::pin(async move {
+            self.begins().await;
             self.node().addresses.insert(id.clone());
             self.effect("attach").await?;
             let addresses = vec![std::net::Ipv4Addr::new(10, 0, 0, 2).into()];
-            Ok(vec![Attachment { network: "sim".to_owned(), interface: "eth0".to_owned(), addresses }])
+            self.answers(vec![Attachment { network: "sim".to_owned(), interface: "eth0".to_owned(), addresses }]).await
         })
     }
 
     fn detach<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("detach").await?;
-            let mut node = self.node();
-            assert!(!node.shims.contains_key(id), "an address was given back while a shim could still use it");
-            node.addresses.remove(id);
-            Ok(())
+            {
+                let mut node = self.node();
+                let used = node.shims.get(id).is_some_and(|shim| !shim.dropped);
+                assert!(!used, "an address was given back while a shim could still use it");
+                node.addresses.remove(id);
+            }
+            self.answers(()).await
         })
     }
 

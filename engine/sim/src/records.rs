@@ -17,23 +17,18 @@ impl Records for World {
     fn put_sandbox<'a>(&'a self, asked: &'a SandboxAsked) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("put record").await?;
-            let records = &mut self.node().records.sandboxes;
-            match records.iter_mut().find(|(there, _)| there.id == asked.id) {
-                Some((there, _)) => *there = asked.clone(),
-                None => records.push((asked.clone(), None)),
-            }
-            Ok(())
+            put(&mut self.node().records.sandboxes, asked, |there| there.id == asked.id);
+            self.answers(()).await
         })
     }
 
     fn put_sandbox_state<'a>(&'a self, id: &'a SandboxId, state: &'a SandboxState) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("put record").await?;
-            let records = &mut self.node().records.sandboxes;
-            if let Some((_, there)) = records.iter_mut().find(|(there, _)| there.id == *id) {
+            if let Some((_, there)) = self.node().records.sandboxes.iter_mut().find(|(there, _)| there.id == *id) {
                 *there = Some(state.clone());
             }
-            Ok(())
+            self.answers(()).await
         })
     }
 
@@ -41,30 +36,25 @@ impl Records for World {
         Box::pin(async move {
             self.effect("forget").await?;
             self.node().records.sandboxes.retain(|(asked, _)| asked.id != *id);
-            Ok(())
+            self.answers(()).await
         })
     }
 
     fn put_container<'a>(&'a self, asked: &'a ContainerAsked) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("put record").await?;
-            let records = &mut self.node().records.containers;
-            match records.iter_mut().find(|(there, _)| there.id == asked.id) {
-                Some((there, _)) => *there = asked.clone(),
-                None => records.push((asked.clone(), None)),
-            }
-            Ok(())
+            put(&mut self.node().records.containers, asked, |there| there.id == asked.id);
+            self.answers(()).await
         })
     }
 
     fn put_container_state<'a>(&'a self, id: &'a ContainerId, state: &'a ContainerState) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("put record").await?;
-            let records = &mut self.node().records.containers;
-            if let Some((_, there)) = records.iter_mut().find(|(there, _)| there.id == *id) {
+            if let Some((_, there)) = self.node().records.containers.iter_mut().find(|(there, _)| there.id == *id) {
                 *there = Some(state.clone());
             }
-            Ok(())
+            self.answers(()).await
         })
     }
 
@@ -72,7 +62,14 @@ impl Records for World {
         Box::pin(async move {
             self.effect("forget").await?;
             self.node().records.containers.retain(|(asked, _)| asked.id != *id);
-            Ok(())
+            self.answers(()).await
         })
+    }
+}
+
+fn put<A: Clone, S>(records: &mut Vec<(A, Option<S>)>, asked: &A, same: impl Fn(&A) -> bool) {
+    match records.iter_mut().find(|(there, _)| same(there)) {
+        Some((there, _)) => *there = asked.clone(),
+        None => records.push((asked.clone(), None)),
     }
 }

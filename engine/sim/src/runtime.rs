@@ -1,6 +1,6 @@
-//! Sandboxes and processes in memory. A program runs until a signal or [`World::end_task`] ends it.
+//! Sandboxes and processes in memory. A program runs until a signal or [`World::end_task`] ends it, or for no time at all.
 
-use crate::{Task, World};
+use crate::{Shim, Task, World};
 use orlop_model::container_state::{Checked, Ended, Exit};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::{
@@ -9,16 +9,59 @@ use orlop_model::ports::{
 };
 use orlop_model::sandbox::SandboxSpec;
 use orlop_model::{ContainerId, SandboxId};
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// SIGKILL; signal(7).
 const SIGKILL: u8 = 9;
+/// How a program ends that runs for no time.
+const SHORT_LIFE: Exit = Exit::Code { code: 3, oom: false };
 
 impl World {
     fn any_fd() -> Result<OwnedFd> {
         std::fs::File::open("/").map(OwnedFd::from).map_err(|wrong| internal(wrong.to_string()))
+    }
+
+    /// Starts a process, unless the shim knows a task of that name: then it says how that one started, as shims do.
+    fn launch(&self, sandbox: &SandboxId, id: &ContainerId) -> Result<(Launched, Option<Ended>)> {
+        let at = World::now(self);
+        let mut node = self.node();
+        let short_lives = node.short_lives_per_mille;
+        let short = node.chance(short_lives);
+        node.next_pid += 1;
+        let pid = node.next_pid;
+        let gone = || Failure::new(ErrorKind::Unavailable, "the sandbox has no shim");
+        let shim = node.shims.get_mut(sandbox).filter(|shim| shim.alive).ok_or_else(gone)?;
+        let started = if short {
+            Task::Ended(Ended { started: Some(at), finished: at, exit: SHORT_LIFE })
+        } else {
+            Task::Running { pid, started: at }
+        };
+        Ok(match shim.tasks.entry(id.clone()).or_insert(started) {
+            Task::Running { pid, started } => (Launched::Running { pid: *pid, at: *started }, None),
+            Task::Ended(ended) => (Launched::Running { pid, at: ended.started.unwrap_or(at) }, Some(ended.clone())),
+        })
+    }
+}
+
+impl World {
+    /// Ends a sandbox's processes. Their ends are kept once, until they are forgotten or this is called again.
+    fn take_down(&self, id: &SandboxId) -> Vec<(ContainerId, Ended)> {
+        let now = World::now(self);
+        let ended = |task| match task {
+            Task::Ended(ended) => ended,
+            Task::Running { started, .. } => {
+                Ended { started: Some(started), finished: now, exit: Exit::Signal { signal: SIGKILL, oom: false } }
+            }
+        };
+        let mut node = self.node();
+        let Some(shim) = node.shims.remove(id) else { return Vec::new() };
+        let ends: Vec<_> = shim.tasks.into_iter().map(|(id, task)| (id, ended(task))).collect();
+        if !shim.dropped && !ends.is_empty() {
+            let tasks = ends.iter().map(|(id, ended)| (id.clone(), Task::Ended(ended.clone()))).collect();
+            node.shims.insert(id.clone(), Shim { alive: false, silent: false, dropped: true, tasks });
+        }
+        ends
     }
 }
 
@@ -29,14 +72,16 @@ impl Runtime for World {
 
     fn raise<'a>(&'a self, id: &'a SandboxId, _spec: &'a SandboxSpec) -> Answer<'a, Result<()>> {
         Box::pin(async move {
-            self.node().shims.entry(id.clone()).or_default();
-            self.effect("raise").await
+            self.begins().await;
+            self.node().shims.insert(id.clone(), Shim { alive: true, ..Shim::default() });
+            self.effect("raise").await?;
+            self.answers(()).await
         })
     }
 
     fn network_namespace<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<NetworkNamespace>> {
         Box::pin(async move {
-            if !self.node().shims.contains_key(id) {
+            if !self.node().shims.get(id).is_some_and(|shim| shim.alive) {
                 return Err(internal(format!("sandbox {id} has no shim")));
             }
             Ok(NetworkNamespace { namespace: Self::any_fd()?, route_socket: Self::any_fd()? })
@@ -46,29 +91,32 @@ impl Runtime for World {
     fn drop_sandbox<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<Vec<(ContainerId, Ended)>>> {
         Box::pin(async move {
             self.effect("drop sandbox").await?;
-            let now = World::now(self);
-            let tasks = self.node().shims.remove(id).unwrap_or_default();
-            let ended = |task| match task {
-                Task::Ended(ended) => ended,
-                Task::Running { started, .. } => {
-                    Ended { started: Some(started), finished: now, exit: Exit::Signal { signal: SIGKILL, oom: false } }
-                }
-            };
-            Ok(tasks.into_iter().map(|(id, task)| (id, ended(task))).collect())
+            let ends = self.take_down(id);
+            self.answers(ends).await
         })
     }
 
     fn observe<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<Observed>> {
         Box::pin(async move {
             self.effect("observe").await?;
+            let silent = self.node().shims.get(id).is_some_and(|shim| shim.silent);
+            if silent {
+                tokio::time::sleep(crate::SILENT_ASK).await;
+                return Err(Failure::new(ErrorKind::TimedOut, "the shim does not answer"));
+            }
             let seen = |task: &Task| match task {
                 Task::Running { pid, started } => ObservedTask::Running { pid: *pid, started: *started },
                 Task::Ended(ended) => ObservedTask::Ended(ended.clone()),
             };
+            let ended = |(id, task): (&ContainerId, &Task)| match task {
+                Task::Ended(ended) => Some((id.clone(), ended.clone())),
+                Task::Running { .. } => None,
+            };
             Ok(match self.node().shims.get(id) {
-                Some(tasks) => {
+                Some(Shim { alive: true, tasks, .. }) => {
                     Observed::Shim { tasks: tasks.iter().map(|(id, task)| (id.clone(), seen(task))).collect() }
                 }
+                Some(Shim { tasks, .. }) => Observed::NoShim { ended: tasks.iter().filter_map(ended).collect() },
                 None => Observed::NoShim { ended: Vec::new() },
             })
         })
@@ -82,29 +130,34 @@ impl Runtime for World {
     fn check<'a>(&'a self, _start: Start<'a>) -> Answer<'a, Result<Checked>> {
         Box::pin(async move {
             self.effect("check").await?;
-            Ok(Checked { uid: 0, gid: 0, groups: Vec::new(), stop_signal: 15 })
+            self.answers(Checked { uid: 0, gid: 0, groups: Vec::new(), stop_signal: 15 }).await
         })
     }
 
     fn start<'a>(&'a self, start: Start<'a>) -> Answer<'a, Result<Launched>> {
         Box::pin(async move {
             self.effect("start").await?;
-            let at = World::now(self);
-            let mut node = self.node();
-            node.next_pid += 1;
-            let pid = node.next_pid;
-            let gone = || Failure::new(ErrorKind::Unavailable, "the sandbox has no shim");
-            let tasks: &mut BTreeMap<_, _> = node.shims.get_mut(start.sandbox_id).ok_or_else(gone)?;
-            tasks.insert(start.id.clone(), Task::Running { pid, started: at });
-            Ok(Launched::Running { pid, at })
+            if start.container.process.command == [crate::NO_SUCH_PROGRAM] {
+                let exit = Exit::NeverStarted { code: 127, message: "run it: no such file".to_owned() };
+                return Ok(Launched::Failed(Ended { started: None, finished: World::now(self), exit }));
+            }
+            let (launched, ended) = self.launch(start.sandbox_id, start.id)?;
+            // The report of an end may overtake the outcome of the start.
+            let listener = self.node().listener.clone();
+            if let (Some(ended), Some(listener)) = (ended, listener) {
+                listener.ended(start.sandbox_id, start.id, ended);
+            }
+            self.answers(launched).await
         })
     }
 
     fn signal<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId, signal: u8) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("signal").await?;
-            self.end_task(sandbox, id, Exit::Signal { signal, oom: false });
-            Ok(())
+            if signal == SIGKILL || !self.node().signals_ignored {
+                self.end_task(sandbox, id, Exit::Signal { signal, oom: false });
+            }
+            self.answers(()).await
         })
     }
 
@@ -123,10 +176,16 @@ impl Runtime for World {
     fn drop_task<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("drop task").await?;
-            if let Some(tasks) = self.node().shims.get_mut(sandbox) {
-                tasks.remove(id);
+            {
+                let mut node = self.node();
+                if let Some(shim) = node.shims.get_mut(sandbox) {
+                    shim.tasks.remove(id);
+                    if shim.dropped && shim.tasks.is_empty() {
+                        node.shims.remove(sandbox);
+                    }
+                }
             }
-            Ok(())
+            self.answers(()).await
         })
     }
 

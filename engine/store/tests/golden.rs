@@ -136,7 +136,8 @@ fn sandbox_states() -> Vec<SandboxState> {
         SandboxState::Creating { since: Timestamp(1), stage: Raising::Shim },
         SandboxState::Starting { since: Timestamp(1), stage: Raising::Network },
         SandboxState::Ready { since: Timestamp(1), attachments },
-        SandboxState::Stopping { leave: leave(Leaving::Shim) },
+        SandboxState::Stopping { leave: leave(Leaving::Shim), why: None },
+        SandboxState::Stopping { leave: leave(Leaving::Network), why: why.clone() },
         SandboxState::NotReady { since: Timestamp(1), why: why.clone() },
         SandboxState::Removing { leave: leave(Leaving::Network), why: why.clone() },
         SandboxState::Removing { leave: leave(Leaving::Containers), why: None },
@@ -148,7 +149,8 @@ fn sandbox_states() -> Vec<SandboxState> {
 fn container_states() -> Vec<ContainerState> {
     let checked = Checked { uid: 1, gid: 2, groups: vec![3], stop_signal: 15 };
     let task = Task { pid: 7, started: Timestamp(3), checked: checked.clone() };
-    let stopping = |how| ContainerState::Stopping { task: task.clone(), deadline: Timestamp(4), how };
+    let ask_again = Some(Timestamp(5));
+    let stopping = |how| ContainerState::Stopping { task: task.clone(), deadline: Timestamp(4), how, ask_again };
     let exits = [
         Exit::Code { code: 7, oom: true },
         Exit::Signal { signal: 9, oom: false },
@@ -175,11 +177,13 @@ fn container_states() -> Vec<ContainerState> {
     ];
     states.extend(exits.map(|exit| {
         let ended = Ended { started: Some(Timestamp(3)), finished: Timestamp(4), exit };
-        ContainerState::Exited(ended, checked.clone())
+        let task = Some(Leave { stage: Leaving::Task, failures: 2, retry_at: Some(Timestamp(9)) });
+        ContainerState::Exited { ended, checked: checked.clone(), task }
     }));
     states.extend([Leaving::Task, Leaving::Rootfs, Leaving::Record].map(|stage| {
         let leave = Leave { stage, failures: 0, retry_at: None };
-        ContainerState::Removing { leave, why: None }
+        let last = Some(Ended { started: None, finished: Timestamp(4), exit: Exit::Unstarted });
+        ContainerState::Removing(Removal { leave, why: None, last, checked: Some(checked.clone()) })
     }));
     states
 }

@@ -15,16 +15,35 @@ pub(crate) struct Cell<S, E, W> {
     owed: Option<E>,
     /// The effect under way.
     under_way: Option<E>,
-    /// Why the last effect that failed did.
+    /// Why the last effect failed, until the next one begins.
     pub(crate) last_failure: Option<Failure>,
+    /// Why the state is not recorded, and how often that was tried again; `None` when it is.
+    pub(crate) unrecorded: Option<(Failure, u32)>,
     /// The time a timer was set for.
     timer: Option<Timestamp>,
     waiters: Vec<(W, oneshot::Sender<Result<()>>)>,
 }
 
-impl<S, E: Copy, W: Copy> Cell<S, E, W> {
+/// What stands between a caller and a plain yes.
+#[derive(Clone, Copy)]
+pub(crate) struct Wrong<'a> {
+    /// Why the last effect failed, while nothing is done about it.
+    pub(crate) last: Option<&'a Failure>,
+    /// Why the state is not recorded.
+    pub(crate) unrecorded: Option<&'a Failure>,
+}
+
+impl<S, E: Copy + PartialEq, W: Copy> Cell<S, E, W> {
     pub(crate) fn new(state: S) -> Self {
-        Self { state, owed: None, under_way: None, last_failure: None, timer: None, waiters: Vec::new() }
+        Self {
+            state,
+            owed: None,
+            under_way: None,
+            last_failure: None,
+            unrecorded: None,
+            timer: None,
+            waiters: Vec::new(),
+        }
     }
 
     /// Takes the place of what was owed; what is under way is left to end.
@@ -40,7 +59,16 @@ impl<S, E: Copy, W: Copy> Cell<S, E, W> {
             return None;
         }
         self.under_way = self.owed.take();
+        if self.under_way.is_some() {
+            // Who waits is told of a failure only while nothing is done about it.
+            self.last_failure = None;
+        }
         self.under_way
+    }
+
+    /// Returns whether nothing is owed and nothing under way.
+    pub(crate) fn idle(&self) -> bool {
+        self.owed.is_none() && self.under_way.is_none()
     }
 
     /// Returns the effect under way.
@@ -48,9 +76,16 @@ impl<S, E: Copy, W: Copy> Cell<S, E, W> {
         self.under_way
     }
 
-    /// Notes that the effect under way has ended.
-    pub(crate) fn ended(&mut self) {
-        self.under_way = None;
+    /// Notes that an effect has ended. One that is not under way was never begun.
+    pub(crate) fn ended(&mut self, effect: E) {
+        if self.under_way == Some(effect) {
+            self.under_way = None;
+        }
+    }
+
+    /// Notes that the timer has come, so that the same time is set again if it is still wanted.
+    pub(crate) fn timer_came(&mut self) {
+        self.timer = None;
     }
 
     /// Returns the time to set a timer for, if it is not set yet.
@@ -75,10 +110,11 @@ impl<S, E: Copy, W: Copy> Cell<S, E, W> {
     }
 
     /// Answers every caller whose wait is over.
-    pub(crate) fn answer(&mut self, settled: impl Fn(W, &S, Option<&Failure>) -> Option<Result<()>>) {
+    pub(crate) fn answer(&mut self, settled: impl Fn(W, &S, Wrong<'_>) -> Option<Result<()>>) {
         let waiting = std::mem::take(&mut self.waiters);
         for (wanted, reply) in waiting {
-            match settled(wanted, &self.state, self.last_failure.as_ref()) {
+            let unrecorded = self.unrecorded.as_ref().map(|(failure, _)| failure);
+            match settled(wanted, &self.state, Wrong { last: self.last_failure.as_ref(), unrecorded }) {
                 // A caller that has left does not mind.
                 Some(result) => drop(reply.send(result)),
                 None => self.waiters.push((wanted, reply)),

@@ -28,7 +28,7 @@ pub(crate) async fn run(
         ContainerState::Creating { .. } | ContainerState::Created { .. } | ContainerState::Starting { .. } => {
             return Err(refused(id, "has not been started yet"));
         }
-        ContainerState::Exited(..) | ContainerState::Removing { .. } | ContainerState::Gone { .. } => {
+        ContainerState::Exited { .. } | ContainerState::Removing { .. } | ContainerState::Gone { .. } => {
             return Err(refused(id, "has ended"));
         }
     };

@@ -7,7 +7,7 @@ use crate::wanted::{ContainerWanted, SandboxWanted};
 use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::container_state::{ContainerEvent, ContainerState, Force, Preparing};
 use orlop_model::error::Result;
-use orlop_model::ports::{ExecOutput, Images};
+use orlop_model::ports::{ExecOutput, Images, internal};
 use orlop_model::record::{ContainerAsked, SandboxAsked};
 use orlop_model::sandbox::SandboxSpec;
 use orlop_model::sandbox_state::{SandboxEvent, SandboxState};
@@ -94,15 +94,19 @@ impl Facade {
                 Named::Free => {
                     let (reply, answer) = oneshot::channel();
                     begin_sandbox(node, Arc::clone(&asked), mail, reply);
-                    return heard(answer).await.map(|()| asked.id.clone());
+                    let built = answer.await.unwrap_or_else(|_| Err(driver_died(&asked.id)));
+                    return built.map(|()| asked.id.clone());
                 }
                 Named::Taken(there) => {
-                    self.same("sandbox", there.asked.id.as_str(), &there.asked.annex, &asked.annex)?;
+                    let id = &there.asked.id;
                     if matches!(there.state, SandboxState::Removing { .. }) {
-                        self.wait_sandbox(&there.asked.id, None, SandboxWanted::Gone).await?;
-                    } else {
-                        self.wait_sandbox(&there.asked.id, None, SandboxWanted::Built).await?;
-                        return Ok(there.asked.id.clone());
+                        self.wait_sandbox(id, None, SandboxWanted::Gone).await.unwrap_or(Ok(()))?;
+                        continue;
+                    }
+                    self.same("sandbox", id.as_str(), &there.asked.annex, &asked.annex)?;
+                    // One that went before it could be joined has given up its name.
+                    if let Some(built) = self.wait_sandbox(id, None, SandboxWanted::Built).await {
+                        return built.map(|()| id.clone());
                     }
                 }
             }
@@ -113,19 +117,16 @@ impl Facade {
     /// Stops a sandbox and everything in it; keeps the record.
     pub async fn stop_sandbox(&self, id: &SandboxId) -> Result<Changed> {
         let _slot = self.slot()?;
-        let view = self.own_sandbox(id)?;
-        if matches!(view.state, SandboxState::NotReady { .. }) {
-            return Ok(Changed::No);
-        }
-        self.wait_sandbox(id, Some(SandboxEvent::StopAsked), SandboxWanted::Stopped).await?;
-        Ok(Changed::Yes)
+        let was = self.own_sandbox(id)?;
+        self.wait_sandbox(id, Some(SandboxEvent::StopAsked), SandboxWanted::Stopped).await.unwrap_or(Ok(()))?;
+        Ok(if matches!(was.state, SandboxState::NotReady { .. }) { Changed::No } else { Changed::Yes })
     }
 
     /// Removes a sandbox with its containers, running ones too.
     pub async fn remove_sandbox(&self, id: &SandboxId) -> Result<Changed> {
         let _slot = self.slot()?;
         self.own_sandbox(id)?;
-        self.wait_sandbox(id, Some(SandboxEvent::RemoveAsked), SandboxWanted::Gone).await?;
+        self.wait_sandbox(id, Some(SandboxEvent::RemoveAsked), SandboxWanted::Gone).await.unwrap_or(Ok(()))?;
         Ok(Changed::Yes)
     }
 
@@ -156,20 +157,22 @@ impl Facade {
         for _ in 0..NAME_TRIES_MAX {
             let state = ContainerState::Creating { since: asked.created_at, stage: Preparing::Rootfs };
             match node.registry.enter_container(ContainerView { asked: Arc::clone(&asked), state }) {
-                Named::Free => {
+                None => return Err(gone("sandbox", &pod)),
+                Some(Named::Free) => {
                     let rules = self.rules();
                     let asked = Arc::clone(&asked);
                     let id = asked.id.clone();
-                    let result = self.tell(&pod, |reply| Message::Create { asked, rules, reply }).await;
-                    return result.map(|()| id);
+                    let told = self.tell(&pod, |reply| Message::Create { asked, rules, reply }).await;
+                    return told.unwrap_or_else(|| Err(gone("sandbox", &pod))).map(|()| id);
                 }
-                Named::Taken(there) => {
-                    self.same("container", there.asked.id.as_str(), &there.asked.annex, &asked.annex)?;
-                    if matches!(there.state, ContainerState::Removing { .. }) {
+                Some(Named::Taken(there)) => {
+                    if matches!(there.state, ContainerState::Removing(_)) {
                         self.wait_container(&there, None, ContainerWanted::Gone).await?;
-                    } else {
-                        self.wait_container(&there, None, ContainerWanted::Created).await?;
-                        return Ok(there.asked.id.clone());
+                        continue;
+                    }
+                    self.same("container", there.asked.id.as_str(), &there.asked.annex, &asked.annex)?;
+                    if let Some(created) = self.ask_container(&there, None, ContainerWanted::Created).await {
+                        return created.map(|()| there.asked.id.clone());
                     }
                 }
             }
@@ -181,26 +184,20 @@ impl Facade {
     pub async fn start_container(&self, id: &ContainerId) -> Result<Changed> {
         let _slot = self.slot()?;
         let view = self.own_container(id)?;
-        if view.state.task().is_some() && self.policy.restart {
+        if matches!(view.state, ContainerState::Running(_)) && self.policy.restart {
             return Ok(Changed::No);
         }
-        if view.state.task().is_some() {
-            return Err(Failure::new(ErrorKind::WrongState, format!("container {id} is running already")));
-        }
-        let (rules, id) = (self.rules(), id.clone());
-        self.tell(&view.asked.spec.sandbox, |reply| Message::Start { id, rules, reply }).await?;
-        Ok(Changed::Yes)
+        let (rules, name) = (self.rules(), id.clone());
+        let told = self.tell(&view.asked.spec.sandbox, |reply| Message::Start { id: name, rules, reply }).await;
+        told.unwrap_or_else(|| Err(gone("container", id))).map(|()| Changed::Yes)
     }
 
     /// Stops a container and waits for its end.
     pub async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<Changed> {
         let _slot = self.slot()?;
         let view = self.own_container(id)?;
-        if matches!(view.state, ContainerState::Exited(..)) {
-            return Ok(Changed::No);
-        }
         self.wait_container(&view, Some(ContainerEvent::StopAsked { grace }), ContainerWanted::Ended).await?;
-        Ok(Changed::Yes)
+        Ok(if matches!(view.state, ContainerState::Exited { .. }) { Changed::No } else { Changed::Yes })
     }
 
     /// Removes a container.
@@ -232,8 +229,8 @@ impl Facade {
     ) -> Result<ExecOutput> {
         let _slot = self.slot()?;
         let view = self.own_container(id)?;
-        let (pod, _) =
-            self.engine.node.registry.sandbox(&view.asked.spec.sandbox).ok_or_else(|| gone("sandbox", id))?;
+        let pod = &view.asked.spec.sandbox;
+        let (pod, _) = self.engine.node.registry.sandbox(pod).ok_or_else(|| gone("sandbox", pod))?;
         crate::exec::run(&self.engine.node, &pod, &view, command, timeout, output_bytes_max).await
     }
 
@@ -286,43 +283,58 @@ impl Facade {
         found.filter(|view| view.asked.spec.namespace == self.namespace).ok_or_else(|| gone("container", id))
     }
 
-    async fn wait_sandbox(&self, id: &SandboxId, event: Option<SandboxEvent>, wanted: SandboxWanted) -> Result<()> {
-        let result = self.tell(id, |reply| Message::Sandbox { event, wait: Some((wanted, reply)) }).await;
-        forgive_gone(result, wanted != SandboxWanted::Built)
+    /// Asks a sandbox for something and waits for what is wanted; `None` when it is gone.
+    async fn wait_sandbox(
+        &self,
+        id: &SandboxId,
+        event: Option<SandboxEvent>,
+        wanted: SandboxWanted,
+    ) -> Option<Result<()>> {
+        self.tell(id, |reply| Message::Sandbox { event, wait: Some((wanted, reply)) }).await
     }
 
+    /// Asks a container to end or to go. What is not there has ended, and is gone, as well as anything can be.
     async fn wait_container(
         &self,
         view: &ContainerView,
         event: Option<ContainerEvent>,
         wanted: ContainerWanted,
     ) -> Result<()> {
+        match self.ask_container(view, event, wanted).await {
+            Some(Err(failure)) if failure.kind == ErrorKind::NotFound => Ok(()),
+            Some(result) => result,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks a container for something and waits for what is wanted; `None` when it is gone.
+    async fn ask_container(
+        &self,
+        view: &ContainerView,
+        event: Option<ContainerEvent>,
+        wanted: ContainerWanted,
+    ) -> Option<Result<()>> {
         let id = view.asked.id.clone();
         let pod = &view.asked.spec.sandbox;
-        let result = self.tell(pod, |reply| Message::Container { id, event, wait: Some((wanted, reply)) }).await;
-        forgive_gone(result, matches!(wanted, ContainerWanted::Gone | ContainerWanted::Ended))
+        self.tell(pod, |reply| Message::Container { id, event, wait: Some((wanted, reply)) }).await
     }
 
-    async fn tell(&self, pod: &SandboxId, message: impl FnOnce(crate::driver::Reply) -> Message) -> Result<()> {
-        let (_, inbox) = self.engine.node.registry.sandbox(pod).ok_or_else(|| gone("sandbox", pod))?;
+    /// Tells a driver something and waits for its answer; `None` when the object is gone.
+    async fn tell(&self, pod: &SandboxId, message: impl FnOnce(crate::driver::Reply) -> Message) -> Option<Result<()>> {
+        let (_, inbox) = self.engine.node.registry.sandbox(pod)?;
         let (reply, answer) = oneshot::channel();
-        // A driver that has ended drops the reply, which says the same.
+        // A driver that has ended drops the reply, as one does that has no such container.
         drop(inbox.send(message(reply)));
-        heard(answer).await
+        if let Ok(answered) = answer.await {
+            return Some(answered);
+        }
+        let (_, inbox) = self.engine.node.registry.sandbox(pod)?;
+        inbox.is_closed().then(|| Err(driver_died(pod)))
     }
 }
 
-async fn heard(answer: oneshot::Receiver<Result<()>>) -> Result<()> {
-    let ended = |_| Err(Failure::new(ErrorKind::NotFound, "the sandbox has just been removed"));
-    answer.await.unwrap_or_else(ended)
-}
-
-/// What is gone has been stopped and removed as well as anything can be.
-fn forgive_gone(result: Result<()>, forgive: bool) -> Result<()> {
-    match result {
-        Err(failure) if forgive && failure.kind == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+fn driver_died(pod: &SandboxId) -> Failure {
+    internal(format!("the driver of sandbox {pod} has ended before the sandbox did, a fault of orlop; restart orlopd"))
 }
 
 fn gone(what: &str, id: impl std::fmt::Display) -> Failure {

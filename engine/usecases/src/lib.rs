@@ -15,6 +15,7 @@ mod facade;
 mod perform;
 mod recover;
 mod registry;
+mod sweep;
 mod wanted;
 
 pub use engine::{Engine, Policy};

@@ -4,10 +4,12 @@ use crate::engine::Node;
 use orlop_model::ContainerId;
 use orlop_model::container_state::{ContainerEffect, ContainerEvent, ContainerState, Ended};
 use orlop_model::error::{ErrorKind, Failure, Result};
+use orlop_model::image::ImageConfig;
 use orlop_model::ports::{Launched, Start};
 use orlop_model::record::{ContainerAsked, SandboxAsked};
 use orlop_model::sandbox::NamespaceScope;
 use orlop_model::sandbox_state::{Attachment, SandboxEffect, SandboxEvent};
+use std::os::fd::OwnedFd;
 
 /// Performs an effect on a sandbox; returns what happened, and the ends of containers that came to light.
 pub(crate) async fn sandbox(
@@ -70,9 +72,9 @@ pub(crate) async fn container(
         ContainerEffect::Start => start(node, sandbox, asked).await,
         ContainerEffect::AskToEnd => {
             let signal = state.checked().map_or(SIGTERM, |checked| checked.stop_signal);
-            ports.runtime.signal(pod, id, signal).await.map(|()| NOTHING_NEW)
+            ports.runtime.signal(pod, id, signal).await.map(|()| ContainerEvent::Signalled)
         }
-        ContainerEffect::Kill => ports.runtime.kill(pod, id).await.map(|()| NOTHING_NEW),
+        ContainerEffect::Kill => ports.runtime.kill(pod, id).await.map(|()| ContainerEvent::Signalled),
         ContainerEffect::Freeze => ports.runtime.freeze(pod, id).await.map(|()| ContainerEvent::Frozen),
         ContainerEffect::Thaw => ports.runtime.thaw(pod, id).await.map(|()| ContainerEvent::Thawed),
         ContainerEffect::DropTask => ports.runtime.drop_task(pod, id).await.map(|()| ContainerEvent::TaskDropped),
@@ -97,38 +99,36 @@ pub(crate) async fn container(
 /// Signal of an image and a container that name none.
 const SIGTERM: u8 = 15;
 
-/// The end of the process is what comes of a signal; that it was sent is no news.
-const NOTHING_NEW: ContainerEvent = ContainerEvent::Answered;
-
 async fn check(node: &Node, sandbox: &SandboxAsked, asked: &ContainerAsked) -> Result<ContainerEvent> {
     let image = node.ports.images.config_of(&asked.id).await?;
     let rootfs = node.ports.images.rootfs(&asked.id).await?;
-    let start = Start {
-        sandbox_id: &sandbox.id,
-        sandbox: &sandbox.spec,
-        id: &asked.id,
-        container: &asked.spec,
-        resources: &asked.resources,
-        image: &image,
-        rootfs,
-    };
+    let start = start_of(sandbox, asked, &image, rootfs);
     node.ports.runtime.check(start).await.map(ContainerEvent::Checked)
 }
 
 async fn start(node: &Node, sandbox: &SandboxAsked, asked: &ContainerAsked) -> Result<ContainerEvent> {
     let image = node.ports.images.config_of(&asked.id).await?;
     let rootfs = node.ports.images.rootfs(&asked.id).await?;
-    let start = Start {
+    let start = start_of(sandbox, asked, &image, rootfs);
+    Ok(match node.ports.runtime.start(start).await? {
+        Launched::Running { pid, at } => ContainerEvent::Started { pid, at },
+        Launched::Failed(ended) => ContainerEvent::Ended(ended),
+    })
+}
+
+fn start_of<'a>(
+    sandbox: &'a SandboxAsked,
+    asked: &'a ContainerAsked,
+    image: &'a ImageConfig,
+    rootfs: OwnedFd,
+) -> Start<'a> {
+    Start {
         sandbox_id: &sandbox.id,
         sandbox: &sandbox.spec,
         id: &asked.id,
         container: &asked.spec,
         resources: &asked.resources,
-        image: &image,
+        image,
         rootfs,
-    };
-    Ok(match node.ports.runtime.start(start).await? {
-        Launched::Running { pid, at } => ContainerEvent::Started { pid, at },
-        Launched::Failed(ended) => ContainerEvent::Ended(ended),
-    })
+    }
 }

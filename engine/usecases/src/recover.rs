@@ -1,20 +1,30 @@
 //! Takes up where the last daemon left off: loads the records, asks every shim, reconciles, and feeds the drivers.
+//!
+//! The drivers listen before the shims are asked: a shim reports from then on, and no report may be lost. A shim that does
+//! not answer in time holds up nobody: its containers are lost until it does. What has no record is swept beside requests.
 
 use crate::driver::{Driver, Message, unwritten_container, unwritten_sandbox};
 use crate::engine::{Mail, Node};
 use crate::registry::{ContainerView, Named, SandboxView};
+use crate::sweep;
+use orlop_model::SandboxId;
 use orlop_model::container_state::{Checked, ContainerState, Ended, Exit};
 use orlop_model::error::Result;
 use orlop_model::ports::Observed;
 use orlop_model::reconcile::{Action, World, reconcile};
 use orlop_model::record::{ContainerAsked, Durability, Loaded, SandboxAsked};
-use orlop_model::sandbox_state::SandboxState;
-use orlop_model::{ContainerId, SandboxId};
+use orlop_model::sandbox_state::{SandboxState, retry_pause};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
 use tracing::{error, info, warn};
+
+/// Shims asked at a time: all of a full node (110 pods), with room; more would only wait for each other in the adapter.
+const OBSERVE_AT_ONCE: usize = 128;
+/// How long the start waits for shims. A living one answers within milliseconds; requests are to be served within a second.
+const OBSERVE_WITHIN: Duration = Duration::from_millis(500);
 
 /// What recovery found and did.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +33,9 @@ pub struct Recovered {
     pub sandboxes: usize,
     /// Containers taken up.
     pub containers: usize,
-    /// Differences that were put right.
+    /// Sandboxes whose shim has not answered in time; they are asked on.
+    pub silent: usize,
+    /// Differences that were put right, or are being swept.
     pub actions: usize,
     /// Records set aside since they could not be read: where they are now, and what was wrong.
     pub set_aside: Vec<(PathBuf, String)>,
@@ -35,24 +47,19 @@ pub(crate) async fn recover(node: &Node) -> Result<Recovered> {
         error!(path = %path.display(), wrong, "a record could not be read and was set aside");
     }
     fill_in(&mut loaded);
-    let world = look(node, &loaded).await?;
+    // What has no record is looked for before anything can be made.
+    let mut world = leftovers(node).await?;
+    adopt(node, loaded.clone());
+    world.observed = observe(node, &loaded).await;
     let actions = reconcile(&loaded, &world, node.ports.clock.now());
     let recovered = Recovered {
         sandboxes: loaded.sandboxes.len(),
         containers: loaded.containers.len(),
+        silent: loaded.sandboxes.len() - world.observed.len(),
         actions: actions.len(),
-        set_aside: loaded.set_aside.clone(),
+        set_aside: loaded.set_aside,
     };
-    adopt(node, loaded);
-    let mut waits = Vec::new();
-    for action in actions {
-        info!(?action, "putting right");
-        waits.extend(act(node, action).await);
-    }
-    // Whoever asks next must see what the containers ended with.
-    for wait in waits {
-        drop(wait.await);
-    }
+    put_right(node, actions).await;
     Ok(recovered)
 }
 
@@ -69,29 +76,82 @@ fn fill_in(loaded: &mut Loaded) {
             Durability::Boot => unwritten_container(&asked.id, asked.created_at),
             Durability::Node => {
                 let ended = Ended { started: None, finished: asked.created_at, exit: Exit::Unknown };
-                ContainerState::Exited(ended, Checked::default())
+                ContainerState::Exited { ended, checked: Checked::default(), task: None }
             }
         });
     }
 }
 
-async fn look(node: &Node, loaded: &Loaded) -> Result<World> {
+async fn leftovers(node: &Node) -> Result<World> {
     let ports = &node.ports;
-    let mut observed = BTreeMap::new();
-    for (asked, _) in &loaded.sandboxes {
-        let seen = ports.runtime.observe(&asked.id).await.unwrap_or_else(|failure| {
-            warn!(sandbox = %asked.id, error = %failure, "the shim could not be asked; taken for dead");
-            Observed::NoShim { ended: Vec::new() }
-        });
-        observed.insert(asked.id.clone(), seen);
-    }
     Ok(World {
-        observed,
+        observed: BTreeMap::new(),
         raised: ports.runtime.leftovers().await?.into_iter().collect(),
         addressed: ports.network.leftovers().await?.into_iter().collect(),
         rootfs: ports.images.leftovers().await?.into_iter().collect(),
     })
 }
+
+// === asking the shims ===
+
+/// Asks every shim at once, and returns what those say that answer in time.
+async fn observe(node: &Node, loaded: &Loaded) -> BTreeMap<SandboxId, Observed> {
+    let places = Arc::new(Semaphore::new(OBSERVE_AT_ONCE));
+    let mut answers = Vec::new();
+    for (asked, _) in &loaded.sandboxes {
+        let (answer, answered) = oneshot::channel();
+        let ask = ask_until_answered(node.clone(), asked.id.clone(), Arc::clone(&places), answer);
+        node.ports.clock.spawn("ask shim", Box::pin(ask));
+        answers.push((asked.id.clone(), answered));
+    }
+    let mut late = node.ports.clock.sleep_until(node.ports.clock.now().plus(OBSERVE_WITHIN));
+    let mut over = false;
+    let mut observed = BTreeMap::new();
+    for (id, mut answered) in answers {
+        if !over {
+            tokio::select! {
+                biased;
+                answer = &mut answered => {
+                    observed.extend(answer.ok().map(|seen| (id, seen)));
+                    continue;
+                }
+                () = &mut late => over = true,
+            }
+        }
+        match answered.try_recv() {
+            Ok(seen) => drop(observed.insert(id, seen)),
+            Err(_) => {
+                warn!(sandbox = %id, after_ms = OBSERVE_WITHIN.as_millis(), "the shim does not answer; it is asked on");
+            }
+        }
+    }
+    observed
+}
+
+/// Asks a shim until it answers, or its sandbox is gone. Its driver hears an answer that comes too late for the start.
+async fn ask_until_answered(node: Node, id: SandboxId, places: Arc<Semaphore>, answer: oneshot::Sender<Observed>) {
+    let mut failures = 0;
+    while let Some((_, inbox)) = node.registry.sandbox(&id) {
+        // Never closed: who asks owns it.
+        let place = places.acquire().await;
+        let seen = node.ports.runtime.observe(&id).await;
+        drop(place);
+        match seen {
+            Ok(seen) => {
+                if let Err(late) = answer.send(seen) {
+                    info!(sandbox = %id, "the shim answers at last");
+                    drop(inbox.send(Message::Answered(late)));
+                }
+                return;
+            }
+            Err(failure) => warn!(sandbox = %id, error = %failure, "the shim could not be asked; asking again"),
+        }
+        node.ports.clock.sleep_until(node.ports.clock.now().plus(retry_pause(failures))).await;
+        failures += 1;
+    }
+}
+
+// === drivers ===
 
 /// Enters everything in the registry and starts the drivers.
 fn adopt(node: &Node, loaded: Loaded) {
@@ -105,8 +165,8 @@ fn adopt(node: &Node, loaded: Loaded) {
         let containers = children.remove(&asked.id).unwrap_or_default();
         adopt_sandbox(node, Arc::new(asked), state, containers);
     }
-    for orphan in children.into_values().flatten() {
-        error!(container = %orphan.0.id, sandbox = %orphan.0.spec.sandbox, "a container has no sandbox; its record is kept");
+    for (orphan, _) in children.into_values().flatten() {
+        error!(container = %orphan.id, sandbox = %orphan.spec.sandbox, "a container's sandbox has no record");
     }
 }
 
@@ -119,54 +179,58 @@ fn adopt_sandbox(
     let Mail { inbox, outbox } = Mail::new();
     let view = SandboxView { asked: Arc::clone(&asked), state: state.clone() };
     if let Named::Taken(there) = node.registry.enter_sandbox(view, &inbox) {
-        error!(sandbox = %asked.id, other = %there.asked.id, "two records claim one name; this one is kept aside");
+        error!(sandbox = %asked.id, other = %there.asked.id, "two records claim one name; this one is left alone");
         return;
     }
     let mut driver = Driver::new(node.clone(), inbox, asked, state);
     for (asked, state) in containers {
         let view = ContainerView { asked: Arc::clone(&asked), state: state.clone() };
         match node.registry.enter_container(view) {
-            Named::Free => driver.adopt(asked, state),
-            Named::Taken(there) => {
-                error!(container = %asked.id, other = %there.asked.id, "two records claim one name; this one is kept aside");
+            Some(Named::Free) => driver.adopt(asked, state),
+            Some(Named::Taken(there)) => {
+                error!(container = %asked.id, other = %there.asked.id, "two records claim one name; this one is left alone");
             }
+            None => error!(container = %asked.id, "its sandbox is not entered; it is left alone"),
         }
     }
     node.ports.clock.spawn("sandbox driver", Box::pin(driver.resume(outbox)));
 }
 
-/// Feeds a driver, or sweeps what has no record. Returns what tells that it was heard.
-async fn act(node: &Node, action: Action) -> Option<oneshot::Receiver<Result<()>>> {
-    let swept = match action {
-        Action::Sandbox(id, event) => return feed(node, &id, Message::Sandbox { event: Some(event), wait: None }),
-        Action::Container(id, event) => {
-            let pod = node.registry.container(&id)?.asked.spec.sandbox.clone();
-            return feed(node, &pod, Message::Container { id, event: Some(event), wait: None });
+// === putting right ===
+
+/// Feeds the drivers and waits until they have heard; begins to sweep what has no record.
+async fn put_right(node: &Node, actions: Vec<Action>) {
+    let mut waits = Vec::new();
+    let mut sweeps = Vec::new();
+    for action in actions {
+        info!(?action, "putting right");
+        match action {
+            Action::Sandbox(id, event) => {
+                waits.extend(feed(node, &id, Message::Sandbox { event: Some(event), wait: None }));
+            }
+            Action::Container(id, event) => {
+                let Some(view) = node.registry.container(&id) else { continue };
+                let message = Message::Container { id, event: Some(event), wait: None };
+                waits.extend(feed(node, &view.asked.spec.sandbox, message));
+            }
+            sweep @ (Action::SweepShim(_)
+            | Action::SweepAddress(_)
+            | Action::SweepRootfs(_)
+            | Action::SweepContainer(_)) => sweeps.push(sweep),
         }
-        Action::SweepShim(id) => sweep_shim(node, &id).await,
-        Action::SweepAddress(id) => node.ports.network.detach(&id).await,
-        Action::SweepRootfs(id) => sweep_rootfs(node, &id).await,
-    };
-    if let Err(failure) = swept {
-        warn!(error = %failure, "a leftover could not be swept; the next start tries again");
     }
-    None
+    sweep::begin(node, sweeps);
+    // Whoever asks next must see what the containers ended with.
+    for wait in waits {
+        drop(wait.await);
+    }
 }
 
+/// Tells a driver something; returns what says that it was heard.
 fn feed(node: &Node, pod: &SandboxId, message: Message) -> Option<oneshot::Receiver<Result<()>>> {
     let (_, inbox) = node.registry.sandbox(pod)?;
     drop(inbox.send(message));
     let (reply, heard) = oneshot::channel();
     drop(inbox.send(Message::Heard(reply)));
     Some(heard)
-}
-
-async fn sweep_shim(node: &Node, id: &SandboxId) -> Result<()> {
-    let ends = node.ports.runtime.drop_sandbox(id).await?;
-    // The ends are kept for whoever has a record of the containers; here nobody has, and a second time lets them go.
-    if ends.is_empty() { Ok(()) } else { node.ports.runtime.drop_sandbox(id).await.map(drop) }
-}
-
-async fn sweep_rootfs(node: &Node, id: &ContainerId) -> Result<()> {
-    node.ports.images.drop_rootfs(id).await
 }

@@ -75,11 +75,14 @@ impl Registry {
         }
     }
 
+    /// Takes out a sandbox, with containers that were entered for it while its driver came to its end.
     pub(crate) fn leave_sandbox(&self, id: &SandboxId) {
         let mut inner = self.lock();
         if let Some((view, _)) = inner.sandboxes.remove(id) {
             inner.sandbox_names.remove(&(view.asked.spec.namespace.clone(), view.asked.spec.key.clone()));
         }
+        inner.containers.retain(|_, view| view.asked.spec.sandbox != *id);
+        inner.container_names.retain(|(sandbox, _), _| sandbox != id);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -112,16 +115,19 @@ impl Registry {
 
     // --- containers ---
 
-    /// Enters a container under its name, unless the name is taken.
-    pub(crate) fn enter_container(&self, view: ContainerView) -> Named<ContainerView> {
+    /// Enters a container under its name, unless the name is taken; `None` when its sandbox is gone.
+    pub(crate) fn enter_container(&self, view: ContainerView) -> Option<Named<ContainerView>> {
         let mut inner = self.lock();
+        if !inner.sandboxes.contains_key(&view.asked.spec.sandbox) {
+            return None;
+        }
         let name = (view.asked.spec.sandbox.clone(), view.asked.spec.key.clone());
         if let Some(taken) = inner.container_names.get(&name).and_then(|id| inner.containers.get(id)) {
-            return Named::Taken(Arc::clone(taken));
+            return Some(Named::Taken(Arc::clone(taken)));
         }
         inner.container_names.insert(name, view.asked.id.clone());
         inner.containers.insert(view.asked.id.clone(), Arc::new(view));
-        Named::Free
+        Some(Named::Free)
     }
 
     pub(crate) fn publish_container(&self, id: &ContainerId, state: &ContainerState) {
@@ -204,10 +210,10 @@ impl ContainerView {
     fn listed(&self) -> bool {
         match &self.state {
             ContainerState::Creating { .. } | ContainerState::Gone { .. } => false,
-            ContainerState::Removing { why, .. } => why.is_none(),
+            ContainerState::Removing(removal) => removal.why.is_none(),
             ContainerState::Created { .. } | ContainerState::Starting { .. } | ContainerState::Running(_) => true,
             ContainerState::Frozen(_) | ContainerState::Stopping { .. } | ContainerState::Lost(_) => true,
-            ContainerState::Exited(..) => true,
+            ContainerState::Exited { .. } => true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a caller waits for, and when it has come. Pure.
 
-use orlop_model::container_state::{ContainerState, Ended, Exit};
+use crate::cell::Wrong;
+use orlop_model::container_state::{ContainerState, Ended, Exit, Leaving, Stopping};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::sandbox_state::SandboxState;
 
@@ -28,16 +29,17 @@ pub(crate) enum ContainerWanted {
     Gone,
 }
 
-/// Says whether the wait is over, and how. `last` is the failure of the last effect that failed.
-pub(crate) fn sandbox(wanted: SandboxWanted, state: &SandboxState, last: Option<&Failure>) -> Option<Result<()>> {
+/// Says whether the wait is over, and how. A state that a crash would forget is not acknowledged.
+pub(crate) fn sandbox(wanted: SandboxWanted, state: &SandboxState, wrong: Wrong<'_>) -> Option<Result<()>> {
+    let last = wrong.last;
     use {SandboxState as S, SandboxWanted as W};
-    let stuck = |retry: bool| if retry { last.cloned().map(Err) } else { None };
+    let stuck = |retry: bool| if retry { last.map(standing).map(Err) } else { None };
     match (wanted, state) {
         (_, S::Creating { .. } | S::Starting { .. }) => None,
         (W::Built, S::Ready { .. } | S::NotReady { .. }) => Some(Ok(())),
-        (W::Stopped, S::NotReady { .. }) => Some(Ok(())),
+        (W::Stopped, S::NotReady { .. }) => Some(acknowledged(wrong)),
         (W::Stopped | W::Gone, S::Ready { .. }) | (W::Gone, S::NotReady { .. }) => None,
-        (_, S::Stopping { leave }) => stuck(leave.retry_at.is_some()),
+        (_, S::Stopping { leave, .. }) => stuck(leave.retry_at.is_some()),
         // The caller of a failed creation learns why it failed; what stands in the way of undoing it comes second.
         (W::Built, S::Removing { leave, why }) if leave.retry_at.is_some() => Some(Err(unbuilt(why.as_ref(), last))),
         (W::Stopped | W::Gone, S::Removing { leave, .. }) => stuck(leave.retry_at.is_some()),
@@ -47,38 +49,68 @@ pub(crate) fn sandbox(wanted: SandboxWanted, state: &SandboxState, last: Option<
     }
 }
 
-/// Says whether the wait is over, and how. `last` is the failure of the last effect that failed.
-pub(crate) fn container(wanted: ContainerWanted, state: &ContainerState, last: Option<&Failure>) -> Option<Result<()>> {
+/// Says whether the wait is over, and how. A state that a crash would forget is not acknowledged.
+pub(crate) fn container(wanted: ContainerWanted, state: &ContainerState, wrong: Wrong<'_>) -> Option<Result<()>> {
+    let last = wrong.last;
     use {ContainerState as S, ContainerWanted as W};
     match (wanted, state) {
         (_, S::Creating { .. }) => None,
-        (W::Created, S::Removing { leave, why }) if leave.retry_at.is_some() => Some(Err(unbuilt(why.as_ref(), last))),
-        (W::Gone, S::Removing { leave, .. }) if leave.retry_at.is_some() => last.cloned().map(Err),
-        (_, S::Removing { .. }) => None,
-        (W::Created | W::Started, S::Gone { why }) => Some(Err(unbuilt(why.as_ref(), None))),
-        (W::Ended | W::Gone, S::Gone { .. }) => Some(Ok(())),
-        (W::Gone, S::Created { .. } | S::Starting { .. } | S::Running(_) | S::Frozen(_)) => None,
-        (W::Gone, S::Stopping { .. } | S::Lost(_) | S::Exited(..)) => None,
         (W::Created, S::Created { .. } | S::Starting { .. } | S::Running(_) | S::Frozen(_)) => Some(Ok(())),
-        (W::Created, S::Stopping { .. } | S::Lost(_) | S::Exited(..)) => Some(Ok(())),
+        (W::Created, S::Stopping { .. } | S::Lost(_) | S::Exited { .. }) => Some(Ok(())),
         (W::Started | W::Ended, S::Created { .. } | S::Starting { .. }) => None,
         (W::Started, S::Running(_) | S::Frozen(_) | S::Stopping { .. } | S::Lost(_)) => Some(Ok(())),
-        (W::Started, S::Exited(ended, _)) => Some(started(ended)),
-        (W::Ended, S::Running(_) | S::Frozen(_) | S::Stopping { .. } | S::Lost(_)) => None,
-        (W::Ended, S::Exited(..)) => Some(Ok(())),
+        (W::Started, S::Exited { ended, .. }) => Some(started(ended)),
+        (W::Ended, S::Running(_) | S::Frozen(_) | S::Lost(_)) => None,
+        (W::Ended, S::Stopping { how: Stopping::Thawing | Stopping::Asked, .. }) => None,
+        // A process that can't be killed: who waits learns why; killing goes on.
+        (W::Ended, S::Stopping { how: Stopping::Killed, .. }) => last.map(standing).map(Err),
+        (W::Ended, S::Exited { .. }) => Some(acknowledged(wrong)),
+        (W::Gone, S::Created { .. } | S::Starting { .. } | S::Running(_) | S::Frozen(_)) => None,
+        (W::Gone, S::Stopping { .. } | S::Lost(_) | S::Exited { .. }) => None,
+        (_, S::Removing(removal)) => {
+            let stuck = removal.leave.retry_at.is_some();
+            match wanted {
+                W::Created if stuck => Some(Err(unbuilt(removal.why.as_ref(), last))),
+                W::Gone if stuck => last.map(standing).map(Err),
+                W::Started => Some(Err(unbuilt(removal.why.as_ref(), None))),
+                // Once the task is dropped nothing runs, however long the rest takes.
+                W::Ended if removal.leave.stage != Leaving::Task => Some(Ok(())),
+                W::Ended if stuck => last.map(standing).map(Err),
+                W::Created | W::Ended | W::Gone => None,
+            }
+        }
+        (W::Created | W::Started, S::Gone { why }) => Some(Err(unbuilt(why.as_ref(), None))),
+        (W::Ended | W::Gone, S::Gone { .. }) => Some(Ok(())),
     }
 }
 
 /// A program that ran and ended at once was started all the same.
 fn started(ended: &Ended) -> Result<()> {
+    const TRIED: &str = "start the container";
     match &ended.exit {
         Exit::NeverStarted { code: 126 | 127, message } => {
-            Err(Failure::new(ErrorKind::InvalidArgument, message.clone()))
+            Err(Failure::new(ErrorKind::InvalidArgument, message.clone()).while_trying(TRIED))
         }
-        Exit::NeverStarted { message, .. } => Err(Failure::new(ErrorKind::Internal, message.clone())),
+        Exit::NeverStarted { message, .. } => {
+            Err(Failure::new(ErrorKind::Internal, message.clone()).while_trying(TRIED))
+        }
         Exit::Unstarted => Err(Failure::new(ErrorKind::WrongState, "the container was stopped before it was started")),
         Exit::Code { .. } | Exit::Signal { .. } | Exit::Unknown => Ok(()),
     }
+}
+
+fn acknowledged(wrong: Wrong<'_>) -> Result<()> {
+    match wrong.unrecorded {
+        None => Ok(()),
+        Some(failure) => Err(standing(failure)),
+    }
+}
+
+/// Returns what stands in the way of taking something down. That a part of it is not found does not mean that all of it is
+/// gone, which is how a caller would take it.
+fn standing(last: &Failure) -> Failure {
+    let kind = if last.kind == ErrorKind::NotFound { ErrorKind::Internal } else { last.kind };
+    Failure { kind, message: format!("{last}; it is tried again") }
 }
 
 fn unbuilt(why: Option<&Failure>, undo: Option<&Failure>) -> Failure {

@@ -1,103 +1,15 @@
 //! Whole lives of pods over in-memory ports, from seeds, on one thread and a paused clock.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use orlop_model::container::*;
+mod support;
+
 use orlop_model::container_state::{ContainerState, Exit, Force};
-use orlop_model::image::Image;
-use orlop_model::record::Durability;
-use orlop_model::sandbox::*;
 use orlop_model::sandbox_state::SandboxState;
-use orlop_model::{ContainerId, Digest, ErrorKind, Failure, ImageId, Namespace, NaturalKey, SandboxId};
-use orlop_sim::{Leftovers, World};
-use orlop_usecases::{Changed, CreateContainer, Engine, Facade, Policy, RunSandbox};
-use std::collections::BTreeMap;
+use orlop_model::{ErrorKind, Failure};
+use orlop_sim::Leftovers;
+use orlop_usecases::{Changed, Engine, RunSandbox};
 use std::time::Duration;
-
-fn difference(existing: &[u8], asked: &[u8]) -> Option<String> {
-    (existing != asked).then(|| "request".to_owned())
-}
-
-const CRI: Policy = Policy { durability: Durability::Boot, restart: false, in_not_ready: false, difference };
-const DOCKER: Policy = Policy { durability: Durability::Node, restart: true, in_not_ready: true, difference };
-
-fn namespace() -> Namespace {
-    Namespace("test".to_owned())
-}
-
-fn image() -> ImageId {
-    ImageId(Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap())
-}
-
-fn world(seed: u64, faults_per_mille: u64) -> World {
-    let image = Image {
-        id: image(),
-        tags: vec!["a:b".to_owned()],
-        digests: Vec::new(),
-        bytes: 1,
-        config: Default::default(),
-        pinned: false,
-        config_json: String::new(),
-    };
-    World::new(seed, faults_per_mille, vec![image])
-}
-
-async fn node(world: &World, policy: Policy) -> Facade {
-    Engine::start(world.ports()).await.unwrap().0.facade(namespace(), policy)
-}
-
-fn pod(name: &str) -> RunSandbox {
-    let spec = SandboxSpec {
-        namespace: namespace(),
-        key: NaturalKey(name.to_owned()),
-        hostname: name.to_owned(),
-        network: NamespaceScope::Sandbox,
-        ipc: NamespaceScope::Sandbox,
-        sysctls: BTreeMap::new(),
-        dns: None,
-        ports: Vec::new(),
-        cgroup_parent: None,
-        network_args: Vec::new(),
-        ends: SandboxEnd::OnStop,
-    };
-    RunSandbox { spec, annex: b"pod".to_vec() }
-}
-
-fn container(sandbox: &SandboxId, name: &str) -> CreateContainer {
-    let spec = ContainerSpec {
-        namespace: namespace(),
-        key: NaturalKey(name.to_owned()),
-        sandbox: sandbox.clone(),
-        image: image(),
-        process: Process { command: vec!["run".to_owned()], ..Process::default() },
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        namespaces: Namespaces {
-            pid: NamespaceMode::New,
-            network: NamespaceMode::OfSandbox,
-            ipc: NamespaceMode::OfSandbox,
-            uts: NamespaceMode::OfSandbox,
-            cgroup: NamespaceMode::New,
-        },
-        rootfs: RootfsAccess::ReadWrite,
-        security: Security {
-            privileged: false,
-            capabilities_add: Vec::new(),
-            capabilities_drop: Vec::new(),
-            capabilities_ambient: Vec::new(),
-            no_new_privileges: false,
-            seccomp: SeccompProfile::RuntimeDefault,
-            masked_paths: None,
-            readonly_paths: None,
-        },
-        log: None,
-        stop_signal: None,
-    };
-    CreateContainer { spec, resources: Resources::default(), annex: b"container".to_vec() }
-}
-
-fn state(node: &Facade, id: &ContainerId) -> ContainerState {
-    node.find_container(id.as_str()).unwrap().state.clone()
-}
+use support::{CRI, DOCKER, container, namespace, node, pod, settle, state, world};
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_lives_and_leaves_nothing() {
@@ -113,7 +25,7 @@ async fn a_pod_lives_and_leaves_nothing() {
         assert_eq!(said.stdout, b"hello");
         assert_eq!(node.stop_container(&id, Duration::from_secs(10)).await.unwrap(), Changed::Yes);
         assert_eq!(node.stop_container(&id, Duration::from_secs(10)).await.unwrap(), Changed::No);
-        let ContainerState::Exited(ended, _) = state(&node, &id) else { panic!("it has not ended") };
+        let ContainerState::Exited { ended, .. } = state(&node, &id) else { panic!("it has not ended") };
         assert_eq!(ended.exit, Exit::Signal { signal: 15, oom: false });
         let refused = node.start_container(&id).await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::WrongState, "{refused}");
@@ -162,16 +74,6 @@ async fn gone_is_good(asked: impl Future<Output = Result<Changed, Failure>>) -> 
     }
 }
 
-/// Lets retries of what nobody waits for any more come to their end.
-async fn settle(world: &World) {
-    for _ in 0..1000 {
-        if world.leftovers() == Leftovers::default() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_same_request_joins_and_another_is_refused() {
     let world = world(1, 0);
@@ -207,17 +109,11 @@ async fn a_process_that_ignores_its_signal_is_killed_when_the_grace_is_over() {
     let sandbox = node.run_sandbox(pod("p")).await.unwrap();
     let id = node.create_container(container(&sandbox, "c")).await.unwrap();
     node.start_container(&id).await.unwrap();
-    world.set_faults(1000);
+    world.ignore_signals();
     let before = tokio::time::Instant::now();
-    let stop = node.stop_container(&id, Duration::from_secs(30));
-    let healed = async {
-        tokio::time::sleep(Duration::from_secs(20)).await;
-        world.set_faults(0);
-    };
-    let (stopped, ()) = tokio::join!(stop, healed);
-    stopped.unwrap();
+    node.stop_container(&id, Duration::from_secs(30)).await.unwrap();
     assert!(before.elapsed() >= Duration::from_secs(30), "killed after {:?}", before.elapsed());
-    let ContainerState::Exited(ended, _) = state(&node, &id) else { panic!("it has not ended") };
+    let ContainerState::Exited { ended, .. } = state(&node, &id) else { panic!("it has not ended") };
     assert_eq!(ended.exit, Exit::Signal { signal: 9, oom: false });
 }
 
@@ -232,8 +128,8 @@ async fn a_dead_shim_makes_the_pod_not_ready_and_gives_its_address_back() {
     world.kill_shim(&sandbox);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(matches!(node.find_sandbox(sandbox.as_str()).unwrap().state, SandboxState::NotReady { .. }));
-    assert!(matches!(state(&node, &id), ContainerState::Exited(ended, _) if ended.exit == Exit::Unknown));
-    assert!(matches!(state(&node, &waiting), ContainerState::Exited(ended, _) if ended.exit == Exit::Unstarted));
+    assert!(matches!(state(&node, &id), ContainerState::Exited { ended, .. } if ended.exit == Exit::Unknown));
+    assert!(matches!(state(&node, &waiting), ContainerState::Exited { ended, .. } if ended.exit == Exit::Unstarted));
     assert!(world.leftovers().addresses.is_empty());
 }
 
@@ -272,7 +168,7 @@ async fn an_exit_while_no_daemon_runs_is_not_lost() {
     let world = world.kill_daemon();
     world.end_task(&sandbox, &id, Exit::Code { code: 7, oom: false });
     let second = node(&world, CRI).await;
-    let ContainerState::Exited(ended, _) = state(&second, &id) else { panic!("the end was lost") };
+    let ContainerState::Exited { ended, .. } = state(&second, &id) else { panic!("the end was lost") };
     assert_eq!(ended.exit, Exit::Code { code: 7, oom: false });
 }
 
@@ -285,7 +181,7 @@ async fn docker_may_start_again_and_in_a_stopped_sandbox() {
     node.start_container(&id).await.unwrap();
     assert_eq!(node.start_container(&id).await.unwrap(), Changed::No);
     node.stop_sandbox(&sandbox).await.unwrap();
-    assert!(matches!(state(&node, &id), ContainerState::Exited(..)));
+    assert!(matches!(state(&node, &id), ContainerState::Exited { .. }));
     node.start_container(&id).await.unwrap();
     assert!(matches!(state(&node, &id), ContainerState::Running(_)));
     assert_eq!(world.calls()["raise"], 2);
@@ -308,4 +204,186 @@ async fn ids_are_found_by_unique_prefix_only() {
     assert_eq!(node.find_sandbox(twice).unwrap_err().kind, ErrorKind::InvalidArgument);
     assert_eq!(node.find_sandbox("nobody").unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(node.find_sandbox("a/b").unwrap_err().kind, ErrorKind::InvalidArgument);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_shims_hold_up_no_start_and_lose_no_pod() {
+    let world = world(19, 0);
+    let first = node(&world, CRI).await;
+    let mut ids = Vec::new();
+    for n in 0..110 {
+        let sandbox = first.run_sandbox(pod(&format!("p{n}"))).await.unwrap();
+        let id = first.create_container(container(&sandbox, "c")).await.unwrap();
+        first.start_container(&id).await.unwrap();
+        ids.push((sandbox, id));
+    }
+    // One that answers, one whose program ends while nobody hears of it, and all others silent.
+    ids.iter().skip(1).for_each(|(sandbox, _)| world.silence(sandbox, true));
+    let world = world.kill_daemon();
+    world.end_task(&ids[1].0, &ids[1].1, Exit::Code { code: 7, oom: false });
+    let before = tokio::time::Instant::now();
+    let (engine, recovered) = Engine::start(world.ports()).await.unwrap();
+    assert!(before.elapsed() < Duration::from_secs(1), "served after {:?}", before.elapsed());
+    assert_eq!(recovered.silent, 109);
+    let second = engine.facade(namespace(), CRI);
+    assert!(matches!(state(&second, &ids[0].1), ContainerState::Running(_)));
+    assert!(matches!(state(&second, &ids[2].1), ContainerState::Lost(_)));
+    assert!(second.sandboxes().iter().all(|pod| matches!(pod.state, SandboxState::Ready { .. })));
+    ids.iter().for_each(|(sandbox, _)| world.silence(sandbox, false));
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(matches!(state(&second, &ids[2].1), ContainerState::Running(_)));
+    let ContainerState::Exited { ended, .. } = state(&second, &ids[1].1) else { panic!("the end was lost") };
+    assert_eq!(ended.exit, Exit::Code { code: 7, oom: false });
+}
+
+/// The shim takes a second start of a task it still knows for the first one repeated.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_is_started_again_at_once_runs_anew() {
+    for seed in 0..50 {
+        let world = world(seed, 0);
+        let node = node(&world, DOCKER).await;
+        let sandbox = node.run_sandbox(pod("p")).await.unwrap();
+        let id = node.create_container(container(&sandbox, "c")).await.unwrap();
+        for _ in 0..3 {
+            node.start_container(&id).await.unwrap();
+            assert!(matches!(state(&node, &id), ContainerState::Running(_)), "seed {seed}: {:?}", state(&node, &id));
+            node.stop_container(&id, Duration::from_secs(10)).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_in_a_pod_that_stops_is_answered_and_settled() {
+    for seed in 0..200 {
+        let world = world(seed, 0);
+        let node = node(&world, CRI).await;
+        let sandbox = node.run_sandbox(pod("p")).await.unwrap();
+        let ready = node.create_container(container(&sandbox, "ready")).await.unwrap();
+        let work =
+            async { (node.start_container(&ready).await, node.create_container(container(&sandbox, "late")).await) };
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(seed % 60)).await;
+            node.stop_sandbox(&sandbox).await
+        };
+        let ((_, late), stopped) =
+            tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(work, stop) }).await.unwrap();
+        stopped.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(
+            matches!(state(&node, &ready), ContainerState::Exited { .. }),
+            "seed {seed}: {:?}",
+            state(&node, &ready)
+        );
+        match late {
+            Ok(id) => assert!(matches!(state(&node, &id), ContainerState::Exited { .. }), "seed {seed}"),
+            Err(refused) => assert_eq!(refused.kind, ErrorKind::WrongState, "seed {seed}: {refused}"),
+        }
+        node.remove_sandbox(&sandbox).await.unwrap();
+        assert_eq!(world.leftovers(), Leftovers::default(), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_what_can_not_be_killed_is_told() {
+    let world = world(23, 0);
+    let node = node(&world, CRI).await;
+    let sandbox = node.run_sandbox(pod("p")).await.unwrap();
+    let id = node.create_container(container(&sandbox, "c")).await.unwrap();
+    node.start_container(&id).await.unwrap();
+    world.set_faults(1000);
+    let stop = node.stop_container(&id, Duration::from_secs(5));
+    let refused = tokio::time::timeout(Duration::from_secs(30), stop).await.unwrap().unwrap_err();
+    assert!(refused.message.contains("kill the container") && refused.message.contains("again"), "{refused}");
+    world.set_faults(0);
+    node.stop_container(&id, Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_signal_that_could_not_be_sent_is_sent_again() {
+    let world = world(29, 0);
+    let node = node(&world, CRI).await;
+    let sandbox = node.run_sandbox(pod("p")).await.unwrap();
+    let id = node.create_container(container(&sandbox, "c")).await.unwrap();
+    node.start_container(&id).await.unwrap();
+    world.set_faults(1000);
+    let healed = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.set_faults(0);
+    };
+    let (stopped, ()) = tokio::join!(node.stop_container(&id, Duration::from_secs(600)), healed);
+    stopped.unwrap();
+    let ContainerState::Exited { ended, .. } = state(&node, &id) else { panic!("it has not ended") };
+    assert_eq!(ended.exit, Exit::Signal { signal: 15, oom: false });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_is_not_there_fails_the_start_and_leaves_127() {
+    let world = world(31, 0);
+    let node = node(&world, CRI).await;
+    let sandbox = node.run_sandbox(pod("p")).await.unwrap();
+    let mut wanted = container(&sandbox, "c");
+    wanted.spec.process.command = vec![orlop_sim::NO_SUCH_PROGRAM.to_owned()];
+    let id = node.create_container(wanted).await.unwrap();
+    let refused = node.start_container(&id).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::InvalidArgument, "{refused}");
+    assert!(refused.message.starts_with("start the container: "), "{refused}");
+    let ContainerState::Exited { ended, .. } = state(&node, &id) else { panic!("it has not ended") };
+    assert!(matches!(ended.exit, Exit::NeverStarted { code: 127, .. }));
+    let again = node.start_container(&id).await.unwrap_err();
+    assert_eq!(again.kind, ErrorKind::WrongState, "{again}");
+    assert!(again.message.contains("has ended"), "{again}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_effect_that_panics_counts_as_failed() {
+    let world = world(37, 0);
+    let node = node(&world, CRI).await;
+    world.panic_once("raise");
+    let refused = node.run_sandbox(pod("p")).await.unwrap_err();
+    assert!(refused.message.contains("panicked"), "{refused}");
+    let sandbox = node.run_sandbox(pod("p")).await.unwrap();
+    world.panic_once("prepare");
+    let refused = node.create_container(container(&sandbox, "c")).await.unwrap_err();
+    assert!(refused.message.contains("panicked"), "{refused}");
+    world.panic_once("drop sandbox");
+    let refused = node.remove_sandbox(&sandbox).await.unwrap_err();
+    assert!(refused.message.contains("tried again"), "{refused}");
+    node.remove_sandbox(&sandbox).await.unwrap();
+    assert_eq!(world.leftovers(), Leftovers::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_leaves_still_says_how_it_ended() {
+    let world = world(41, 0);
+    let node = node(&world, CRI).await;
+    let sandbox = node.run_sandbox(pod("p")).await.unwrap();
+    let id = node.create_container(container(&sandbox, "c")).await.unwrap();
+    node.start_container(&id).await.unwrap();
+    world.end_task(&sandbox, &id, Exit::Code { code: 7, oom: false });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.set_faults(1000);
+    node.remove_container(&id, Force::Yes).await.unwrap_err();
+    let leaving = state(&node, &id);
+    assert!(matches!(leaving, ContainerState::Removing(_)));
+    assert_eq!(leaving.end().unwrap().exit, Exit::Code { code: 7, oom: false });
+    assert!(leaving.checked().is_some());
+}
+
+/// A name that its owner is just giving up is waited for, whatever is asked of it next.
+#[tokio::test(start_paused = true)]
+async fn a_name_is_free_again_when_its_owner_has_left() {
+    for seed in 0..60 {
+        let world = world(seed, 0);
+        let node = node(&world, CRI).await;
+        let old = node.run_sandbox(pod("p")).await.unwrap();
+        let other = RunSandbox { annex: b"other".to_vec(), ..pod("p") };
+        let again = async {
+            // By now the removal is recorded.
+            tokio::time::sleep(Duration::from_millis(21)).await;
+            node.run_sandbox(other).await
+        };
+        let (removed, new) = tokio::join!(node.remove_sandbox(&old), again);
+        removed.unwrap();
+        assert_ne!(new.unwrap(), old, "seed {seed}");
+    }
 }

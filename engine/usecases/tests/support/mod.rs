@@ -1,0 +1,109 @@
+//! What the tests of pod lives share: a node in memory, and what a caller asks of it.
+#![allow(clippy::unwrap_used, dead_code, reason = "tests; no test uses all of it")]
+
+use orlop_model::container::*;
+use orlop_model::container_state::ContainerState;
+use orlop_model::image::Image;
+use orlop_model::record::Durability;
+use orlop_model::sandbox::*;
+use orlop_model::{ContainerId, Digest, ImageId, Namespace, NaturalKey, SandboxId};
+use orlop_sim::{Leftovers, World};
+use orlop_usecases::{CreateContainer, Engine, Facade, Policy, RunSandbox};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub fn difference(existing: &[u8], asked: &[u8]) -> Option<String> {
+    (existing != asked).then(|| "request".to_owned())
+}
+
+pub const CRI: Policy = Policy { durability: Durability::Boot, restart: false, in_not_ready: false, difference };
+pub const DOCKER: Policy = Policy { durability: Durability::Node, restart: true, in_not_ready: true, difference };
+
+pub fn namespace() -> Namespace {
+    Namespace("test".to_owned())
+}
+
+pub fn image() -> ImageId {
+    ImageId(Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap())
+}
+
+pub fn world(seed: u64, faults_per_mille: u64) -> World {
+    let image = Image {
+        id: image(),
+        tags: vec!["a:b".to_owned()],
+        digests: Vec::new(),
+        bytes: 1,
+        config: Default::default(),
+        pinned: false,
+        config_json: String::new(),
+    };
+    World::new(seed, faults_per_mille, vec![image])
+}
+
+pub async fn node(world: &World, policy: Policy) -> Facade {
+    Engine::start(world.ports()).await.unwrap().0.facade(namespace(), policy)
+}
+
+pub fn pod(name: &str) -> RunSandbox {
+    let spec = SandboxSpec {
+        namespace: namespace(),
+        key: NaturalKey(name.to_owned()),
+        hostname: name.to_owned(),
+        network: NamespaceScope::Sandbox,
+        ipc: NamespaceScope::Sandbox,
+        sysctls: BTreeMap::new(),
+        dns: None,
+        ports: Vec::new(),
+        cgroup_parent: None,
+        network_args: Vec::new(),
+        ends: SandboxEnd::OnStop,
+    };
+    RunSandbox { spec, annex: b"pod".to_vec() }
+}
+
+pub fn container(sandbox: &SandboxId, name: &str) -> CreateContainer {
+    let spec = ContainerSpec {
+        namespace: namespace(),
+        key: NaturalKey(name.to_owned()),
+        sandbox: sandbox.clone(),
+        image: image(),
+        process: Process { command: vec!["run".to_owned()], ..Process::default() },
+        mounts: Vec::new(),
+        devices: Vec::new(),
+        namespaces: Namespaces {
+            pid: NamespaceMode::New,
+            network: NamespaceMode::OfSandbox,
+            ipc: NamespaceMode::OfSandbox,
+            uts: NamespaceMode::OfSandbox,
+            cgroup: NamespaceMode::New,
+        },
+        rootfs: RootfsAccess::ReadWrite,
+        security: Security {
+            privileged: false,
+            capabilities_add: Vec::new(),
+            capabilities_drop: Vec::new(),
+            capabilities_ambient: Vec::new(),
+            no_new_privileges: false,
+            seccomp: SeccompProfile::RuntimeDefault,
+            masked_paths: None,
+            readonly_paths: None,
+        },
+        log: None,
+        stop_signal: None,
+    };
+    CreateContainer { spec, resources: Resources::default(), annex: b"container".to_vec() }
+}
+
+pub fn state(node: &Facade, id: &ContainerId) -> ContainerState {
+    node.find_container(id.as_str()).unwrap().state.clone()
+}
+
+/// Lets retries of what nobody waits for any more come to their end.
+pub async fn settle(world: &World) {
+    for _ in 0..1000 {
+        if world.leftovers() == Leftovers::default() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
