@@ -6,6 +6,7 @@ mod config;
 mod serve;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Err(wrong) => return complain(&wrong, EXIT_CONFIG),
     };
     serve::log(config.log_format);
+    raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(wrong) => return complain(&wrong, EXIT_FAILED),
@@ -32,6 +34,16 @@ fn main() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => complain(&failure, EXIT_FAILED),
+    }
+}
+
+/// Takes as many descriptors as the daemon may have: one socket for each shim, one pidfd for each process watched. Programs in
+/// containers inherit it, as they do from other runtimes; 1024 is too few for most servers.
+fn raise_descriptor_limit() {
+    let now = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: now.maximum, maximum: now.maximum };
+    if let Err(wrong) = setrlimit(Resource::Nofile, most) {
+        tracing::warn!(error = %wrong, limit = ?now.current, "the limit on descriptors stays as it is");
     }
 }
 
