@@ -3,6 +3,7 @@
 use crate::error::Error;
 use orlop_cni_plugins::bridge::Bridge;
 use orlop_cni_plugins::host_local::{Pool, Range};
+use orlop_cni_plugins::host_ports::Rules;
 use orlop_cni_plugins::masquerade::{Masquerade, TableName};
 use orlop_netlink::{Cidr, LinkName};
 use std::net::Ipv4Addr;
@@ -14,6 +15,10 @@ const NAME_BYTES_MAX: usize = 64;
 const MTU_MIN: u32 = 68;
 /// Largest packet that a length field of 16 bits can tell.
 const MTU_MAX: u32 = 65_535;
+
+/// The folder beside the addresses in which host ports are kept. The host-local plugin as a program walks over it without
+/// finding a holder of its own in there.
+const PORTS_FOLDER: &str = "ports";
 
 /// Settings of a built-in network. No two networks on a node may share a bridge, a subnet, a table or an address folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,9 @@ pub(crate) struct Parts {
     pub name: String,
     pub bridge: Bridge,
     pub masquerade: Masquerade,
+    pub host_ports: Rules,
+    /// Where the book of host ports is.
+    pub ports_folder: PathBuf,
     pub pool: Pool,
 }
 
@@ -55,14 +63,13 @@ impl Config {
         let folder = self.ipam_dir.join(&self.name);
         // Says who has the bridge, to people and to another daemon that was given the same name.
         let owner = format!("orlop network {} {subnet} {}", self.name, folder.display());
+        let (bridge, table) = (LinkName::parse(&self.bridge)?, TableName::parse(&self.nft_table)?);
         Ok(Parts {
-            bridge: Bridge {
-                name: LinkName::parse(&self.bridge)?,
-                owner,
-                gateways: vec![range.gateway()],
-                mtu: self.mtu,
-            },
-            masquerade: Masquerade { table: TableName::parse(&self.nft_table)?, subnets: vec![subnet] },
+            host_ports: Rules { table: table.clone(), bridge: bridge.clone(), subnet },
+            // A folder of its own: each change of the pool's own folder would have the pool read again.
+            ports_folder: folder.join(PORTS_FOLDER),
+            bridge: Bridge { name: bridge, owner, gateways: vec![range.gateway()], mtu: self.mtu },
+            masquerade: Masquerade { table, subnets: vec![subnet] },
             pool: Pool::new(folder, vec![range]),
             name: self.name,
         })

@@ -1,5 +1,6 @@
 //! The built-in network as the Network port.
 
+use crate::asked_ports::AskedPorts;
 use crate::config::Config;
 use crate::error::Error;
 use crate::worker::Worker;
@@ -65,12 +66,9 @@ impl DefaultNetwork {
             NamespaceScope::Sandbox => {}
         }
         let tried = || format!("attach sandbox {id} to");
-        // Ignoring it would let a client believe that the port is open.
-        if let Some(mapping) = spec.ports.iter().find(|mapping| mapping.host_port != 0) {
-            return Err(self.failed(&tried(), Error::HostPort(mapping.host_port)));
-        }
+        let ports = AskedPorts::parse(&spec.ports).map_err(|error| self.failed(&tried(), error))?;
         let owned = id.clone();
-        let attached = self.worker.run(ATTACH_WAIT, move |node| node.attach(&owned, inside)).await;
+        let attached = self.worker.run(ATTACH_WAIT, move |node| node.attach(&owned, &ports, inside)).await;
         attached.map(|attachment| vec![attachment]).map_err(|error| self.failed(&tried(), error))
     }
 

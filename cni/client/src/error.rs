@@ -2,9 +2,11 @@
 
 use nix::errno::Errno;
 use orlop_cni_plugins::Error as Plugin;
+use orlop_cni_plugins::host_ports::NodePort;
 use orlop_model::{ErrorKind, Failure};
 use orlop_netlink::{BadCidr, BadLinkName};
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// A network that did not do what was asked.
@@ -48,9 +50,36 @@ pub enum Error {
     /// No thread could be made.
     #[error("start the network's thread")]
     Thread(#[source] io::Error),
-    /// A port of the node was asked for.
-    #[error("port {0} of the node can't lead into a pod yet: leave the host port out")]
-    HostPort(u16),
+    /// A port of the node was asked for at an IPv6 address.
+    #[error("port {port} can't be at {address}: pods of this network have IPv4 alone; give an IPv4 address, or none")]
+    HostIpv6 {
+        /// The port.
+        port: u16,
+        /// The address.
+        address: Ipv6Addr,
+    },
+    /// A port of the node was asked for at an address that no node can have.
+    #[error("port {port} can't be at {address}: it is no address of a node")]
+    BadHostIp {
+        /// The port.
+        port: u16,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// A port of the node that leads to no port of the pod.
+    #[error("{0} leads to port 0 of the pod: give the container port")]
+    NoContainerPort(NodePort),
+    /// A port of the node was asked for twice.
+    #[error("{0} is asked for twice, with two container ports")]
+    PortTwice(NodePort),
+    /// More ports of the node than one pod can have.
+    #[error("{asked} ports of the node are asked for, at most {max} can lead into one pod")]
+    TooManyPorts {
+        /// How many were asked for.
+        asked: usize,
+        /// How many are possible.
+        max: usize,
+    },
     /// Too much is waiting.
     #[error("the network is busy: {0} jobs are waiting for it; try again")]
     Busy(usize),
@@ -87,7 +116,10 @@ impl Error {
             }
             Self::PodSocket(error) | Self::OwnSocket(error) => netlink_kind(error),
             Self::Thread(_) => ErrorKind::Exhausted,
-            Self::HostPort(_) => ErrorKind::Unsupported,
+            Self::HostIpv6 { .. } => ErrorKind::Unsupported,
+            Self::BadHostIp { .. } | Self::NoContainerPort(_) | Self::PortTwice(_) | Self::TooManyPorts { .. } => {
+                ErrorKind::InvalidArgument
+            }
             Self::Busy(_) => ErrorKind::Unavailable,
             Self::TimedOut { .. } => ErrorKind::TimedOut,
             Self::Ended => ErrorKind::Internal,
@@ -110,17 +142,30 @@ fn plugin_kind(error: &Plugin) -> ErrorKind {
         Plugin::Locked { .. } | Plugin::NotRunning { .. } => ErrorKind::Unavailable,
         Plugin::Exhausted { .. } => ErrorKind::Exhausted,
         Plugin::Taken { .. } | Plugin::Overlap { .. } => ErrorKind::WrongState,
+        Plugin::PortHeld { .. } => ErrorKind::AlreadyExists,
+        // Whoever has it may end.
+        Plugin::PortInUse { .. } => ErrorKind::Unavailable,
+        Plugin::PortNotReserved { source, .. } => errno_kind(*source),
         Plugin::BadTableName { .. } | Plugin::TooSmall { .. } => ErrorKind::InvalidArgument,
     }
 }
 
 fn netlink_kind(error: &orlop_netlink::Error) -> ErrorKind {
     match error.errno() {
-        Some(Errno::EPERM | Errno::EACCES) => ErrorKind::Denied,
-        Some(Errno::ENOMEM | Errno::ENOBUFS | Errno::EMFILE | Errno::ENFILE) => ErrorKind::Exhausted,
-        Some(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => ErrorKind::Unsupported,
-        Some(_) => ErrorKind::Internal,
+        Some(errno) => errno_kind(errno),
         None if matches!(error, orlop_netlink::Error::Silent { .. }) => ErrorKind::TimedOut,
         None => ErrorKind::Internal,
+    }
+}
+
+fn errno_kind(errno: Errno) -> ErrorKind {
+    if matches!(errno, Errno::EPERM | Errno::EACCES) {
+        ErrorKind::Denied
+    } else if matches!(errno, Errno::ENOMEM | Errno::ENOBUFS | Errno::EMFILE | Errno::ENFILE) {
+        ErrorKind::Exhausted
+    } else if matches!(errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) {
+        ErrorKind::Unsupported
+    } else {
+        ErrorKind::Internal
     }
 }

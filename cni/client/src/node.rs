@@ -1,18 +1,21 @@
 //! The network as seen from its thread: what attach, detach and the rest do, step by step.
 
+use crate::asked_ports::AskedPorts;
 use crate::config::Parts;
 use crate::error::Error;
+use crate::host_ports::HostPorts;
 use crate::worker::Stage;
 use orlop_cni_plugins::bridge::{self, Bridge, Made, Port};
 use orlop_cni_plugins::host_local::Pool;
-use orlop_cni_plugins::masquerade::{self, Masquerade, Seen};
-use orlop_cni_plugins::{Error as Plugin, loopback};
+use orlop_cni_plugins::masquerade::{self, Masquerade};
+use orlop_cni_plugins::{Error as Plugin, Seen, loopback};
 use orlop_model::SandboxId;
 use orlop_model::ports::NetworkNamespace;
 use orlop_model::sandbox_state::Attachment;
 use orlop_netlink::nft::NftSocket;
 use orlop_netlink::{Cidr, LinkName, RouteSocket};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::{info, warn};
 
@@ -27,6 +30,7 @@ pub(crate) struct Node {
     bridge: Bridge,
     masquerade: Masquerade,
     pool: Pool,
+    host_ports: HostPorts,
     interface: LinkName,
     /// What aliases of our pods' links begin with.
     owner_begins: String,
@@ -43,6 +47,7 @@ impl Node {
             route: RouteSocket::open().map_err(Error::OwnSocket)?,
             nft: NftSocket::open().map_err(Error::OwnSocket)?,
             owner_begins: format!("orlop pod on {}: ", parts.bridge.name),
+            host_ports: HostPorts::new(parts.name.clone(), parts.host_ports, parts.ports_folder)?,
             name: parts.name,
             bridge: parts.bridge,
             masquerade: parts.masquerade,
@@ -55,14 +60,23 @@ impl Node {
     }
 
     /// Attaches a pod. On failure nothing is left of the attempt but what could not be undone.
-    pub(crate) fn attach(&mut self, id: &SandboxId, inside: NetworkNamespace) -> Result<Attachment, Error> {
+    pub(crate) fn attach(
+        &mut self,
+        id: &SandboxId,
+        ports: &AskedPorts,
+        inside: NetworkNamespace,
+    ) -> Result<Attachment, Error> {
         let mut pod = RouteSocket::over(inside.route_socket).map_err(Error::PodSocket)?;
         self.stage.set("bring up the pod's loopback");
         loopback::up(&mut pod)?;
         self.ensure()?;
         self.stage.set("reserve an address");
         let addresses = self.pool.reserve(id.as_str(), INTERFACE)?;
-        match self.plug(id, inside.namespace.as_fd(), &mut pod, &addresses) {
+        let connected = self
+            .reserve_ports(id, ports, &addresses)
+            .and_then(|()| self.plug(id, inside.namespace.as_fd(), &mut pod, &addresses))
+            .and_then(|()| self.open_ports(id));
+        match connected {
             Ok(()) => Ok(Attachment {
                 network: self.name.clone(),
                 interface: INTERFACE.to_owned(),
@@ -72,24 +86,31 @@ impl Node {
         }
     }
 
-    /// Detaches a pod: whoever held its link, nothing passes over it any more, and its address is free.
+    /// Detaches a pod: no port leads to it, whoever held its link, nothing passes over it any more, and its address is free.
     pub(crate) fn detach(&mut self, id: &SandboxId) -> Result<(), Error> {
+        self.stage.set("close the pod's host ports");
+        let closed = self.host_ports.close(&mut self.nft, id.as_str());
         self.stage.set("unplug the pod's link");
         let (name, owner) = (self.port_name(id), self.owner(id));
         bridge::unplug(&mut self.route, &name, &owner)?;
+        // Only now: a pod whose ports can't be closed is unplugged all the same.
+        closed?;
+        self.stage.set("give the host ports back");
+        self.host_ports.forget(id.as_str())?;
         self.stage.set("give the address back");
         self.pool.release(id.as_str(), INTERFACE)?;
         Ok(())
     }
 
-    /// Lists who holds an address.
+    /// Lists who holds an address or a host port.
     pub(crate) fn holders(&mut self) -> Result<Vec<SandboxId>, Error> {
         self.stage.set("list the addresses held");
-        let ids: BTreeSet<&str> = self.pool.held()?.values().map(|holder| holder.id.as_str()).collect();
+        let mut ids: BTreeSet<&str> = self.pool.held()?.values().map(|holder| holder.id.as_str()).collect();
+        ids.extend(self.host_ports.held().keys().map(String::as_str));
         let parsed = ids.into_iter().filter_map(|id| {
             let parsed = SandboxId::parse(id);
             if let Err(error) = &parsed {
-                warn!(network = self.name, holder = id, %error, "an address is held under an id that is none of ours");
+                warn!(network = self.name, holder = id, %error, "an address or port is held under an id that is none of ours");
             }
             parsed.ok()
         });
@@ -111,12 +132,13 @@ impl Node {
         Ok(())
     }
 
-    /// Removes bridge, table and folder unless an address is held. Returns how many are.
+    /// Removes bridge, table and folders unless a pod holds an address or port. Returns how many do.
     pub(crate) fn end(&mut self) -> Result<usize, Error> {
         self.stage.set("list the addresses held");
-        let held = self.pool.held()?.len();
-        if held > 0 {
-            return Ok(held);
+        let mut holders: BTreeSet<&str> = self.pool.held()?.values().map(|holder| holder.id.as_str()).collect();
+        holders.extend(self.host_ports.held().keys().map(String::as_str));
+        if !holders.is_empty() {
+            return Ok(holders.len());
         }
         self.stage.set("delete links of pods that are gone");
         self.sweep()?;
@@ -124,7 +146,8 @@ impl Node {
         bridge::remove(&mut self.route, &self.bridge)?;
         self.stage.set("delete the nft table");
         masquerade::remove(&mut self.nft, &self.masquerade)?;
-        self.stage.set("delete the address folder");
+        self.stage.set("delete the folders");
+        self.host_ports.remove()?;
         self.pool.remove()?;
         self.made = None;
         self.seen = None;
@@ -149,7 +172,23 @@ impl Node {
         }
         self.stage.set("set up masquerade");
         self.seen = Some(masquerade::ensure(&mut self.nft, &self.masquerade, self.seen)?);
-        Ok(())
+        self.stage.set("set up host ports");
+        self.host_ports.ensure(&mut self.nft)
+    }
+
+    fn reserve_ports(&mut self, id: &SandboxId, ports: &AskedPorts, addresses: &[Cidr]) -> Result<(), Error> {
+        self.stage.set("reserve host ports");
+        let own = addresses.iter().find_map(|own| match own.address() {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        });
+        let wanted = own.map(|own| ports.to(own)).unwrap_or_default();
+        self.host_ports.reserve(&mut self.nft, id.as_str(), wanted)
+    }
+
+    fn open_ports(&mut self, id: &SandboxId) -> Result<(), Error> {
+        self.stage.set("open host ports");
+        self.host_ports.open(&mut self.nft, id.as_str())
     }
 
     fn plug(
@@ -168,16 +207,18 @@ impl Node {
         Ok(())
     }
 
-    /// Takes a failed attach back: the link first, and only then the address.
+    /// Takes a failed attach back: ports and link first, and only then the address.
     fn undo(&mut self, id: &SandboxId, why: Error) -> Error {
         self.stage.set("undo a failed attach");
         let (name, owner) = (self.port_name(id), self.owner(id));
-        let deleted = bridge::delete(&mut self.route, &name, &owner);
-        match deleted.and_then(|()| self.pool.release(id.as_str(), INTERFACE)) {
+        let closed = self.host_ports.close(&mut self.nft, id.as_str());
+        let deleted = bridge::delete(&mut self.route, &name, &owner).map_err(Error::from);
+        let undone = closed.and(deleted).and_then(|()| self.host_ports.forget(id.as_str()));
+        match undone.and_then(|()| Ok(self.pool.release(id.as_str(), INTERFACE)?)) {
             Ok(()) => why,
             Err(source) => {
                 let attach = orlop_model::Failure::because(why.kind(), &why).message;
-                Error::NotUndone { attach, source: Box::new(source.into()) }
+                Error::NotUndone { attach, source: Box::new(source) }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Links, addresses, routes and nf_tables over netlink: small, synchronous, bounded.
+//! Links, addresses, routes, nf_tables and tracked connections over netlink: small, synchronous, bounded.
 //!
 //! Requests are data ([`link::create_veth`], [`address::add`], [`nft::Change`]); a socket sends many in one call and says
 //! which one the kernel refused, with its errno and its own words. A socket belongs to the network namespace it was made
@@ -8,6 +8,7 @@
 //! Invariant: a call ends by itself, after [`socket::REPLY_WAIT`] at the latest, and leaves its socket usable.
 
 pub mod address;
+pub mod conntrack;
 mod error;
 pub mod link;
 mod message;

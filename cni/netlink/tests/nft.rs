@@ -4,7 +4,8 @@
 use nix::errno::Errno;
 use orlop_netlink::Cidr;
 use orlop_netlink::nft::{
-    Change, CtKey, DataType, Element, Expression, Hook, MetaKey, NftSocket, Operator, Part, Set, SetContent, Verdict,
+    Change, CtKey, DataType, Element, Expression, Hook, KeyPart, MetaKey, NftSocket, Operator, Part, Set, SetContent,
+    Verdict,
 };
 use orlop_sys::netns;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -130,6 +131,7 @@ fn every_expression_reads_back_as_written() {
 fn chains_hook_where_nft_says_they_do() {
     let ns = netns::create().unwrap();
     let chains = [
+        ("r", Hook::RawPrerouting, "type filter hook prerouting priority raw; policy accept;"),
         ("a", Hook::NatPrerouting, "type nat hook prerouting priority dstnat; policy accept;"),
         ("b", Hook::NatOutput, "type nat hook output priority -100; policy accept;"),
         ("c", Hook::NatPostrouting, "type nat hook postrouting priority srcnat; policy accept;"),
@@ -218,6 +220,81 @@ fn sets_and_maps_hold_what_was_put_in() {
     let json = listed_json(&ns);
     let map = json.iter().find_map(|object| object.get("map").filter(|map| map["name"] == "published")).unwrap();
     assert_eq!(map["elem"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn destinations_come_from_maps_by_joined_keys() {
+    let ns = netns::create().unwrap();
+    let mut socket = inside(&ns);
+    let map = Set {
+        name: "ports".to_owned(),
+        key: vec![DataType::Ipv4, DataType::Protocol, DataType::Port],
+        content: SetContent::Values(vec![DataType::Ipv4, DataType::Port]),
+    };
+    let set = Set {
+        name: "led".to_owned(),
+        key: vec![DataType::Protocol, DataType::Port, DataType::Ipv4, DataType::Port],
+        content: SetContent::Keys,
+    };
+    let family = Expression::family_of(Ipv4Addr::LOCALHOST.into()).to_vec();
+    let mut to = [family.clone(), Expression::to_node().to_vec()].concat();
+    to.extend(Expression::key(&[KeyPart::DestinationV4, KeyPart::Protocol, KeyPart::DestinationPort]));
+    to.extend([Expression::ValueFrom("ports".to_owned()), Expression::DestinationFrom]);
+    let mut from = family;
+    from.extend(Expression::key(&[
+        KeyPart::Protocol,
+        KeyPart::OriginalDestinationPort,
+        KeyPart::DestinationV4,
+        KeyPart::DestinationPort,
+    ]));
+    from.extend([Expression::InSet("led".to_owned()), Expression::Masquerade]);
+    socket
+        .commit(&[
+            Change::AddTable("ours"),
+            Change::AddChain { table: "ours", name: "pre", hook: Hook::NatPrerouting },
+            Change::AddChain { table: "ours", name: "post", hook: Hook::NatPostrouting },
+            Change::AddSet { table: "ours", set: &map },
+            Change::AddSet { table: "ours", set: &set },
+            Change::AddRule { table: "ours", chain: "pre", expressions: &to, comment: "a" },
+            Change::AddRule { table: "ours", chain: "post", expressions: &from, comment: "b" },
+        ])
+        .unwrap();
+    let text = listed(&ns).join("\n");
+    for expected in [
+        "fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @ports comment \"a\"",
+        "meta l4proto . ct original proto-dst . ip daddr . th dport @led masquerade fully-random comment \"b\"",
+    ] {
+        assert!(text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+}
+
+#[test]
+fn elements_more_than_one_message_holds_go_in_and_come_back() {
+    let ns = netns::create().unwrap();
+    let mut socket = inside(&ns);
+    let set = Set {
+        name: "many".to_owned(),
+        key: vec![DataType::Protocol, DataType::Port],
+        content: SetContent::Values(vec![DataType::Ipv4, DataType::Port]),
+    };
+    let element = |port: u16| {
+        let [high, low] = port.to_be_bytes();
+        Element::Value(vec![6, 0, 0, 0, high, low, 0, 0], vec![10, 88, high, low, high, low, 0, 0])
+    };
+    let all: Vec<Element> = (1..=1200).map(element).collect();
+    assert_eq!(socket.elements("ours", &set).unwrap(), []);
+    let add = |elements| Change::AddElements { table: "ours", set: &set, elements };
+    socket.commit(&[Change::AddTable("ours"), Change::AddSet { table: "ours", set: &set }, add(&all)]).unwrap();
+    socket.commit(&[add(&all[..3])]).unwrap();
+    let back: std::collections::HashSet<Element> = socket.elements("ours", &set).unwrap().into_iter().collect();
+    assert_eq!(back, all.iter().cloned().collect());
+
+    let elsewhere = [Element::Value(vec![6, 0, 0, 0, 0, 1, 0, 0], vec![10, 88, 9, 9, 0, 1, 0, 0])];
+    assert!(socket.commit(&[add(&elsewhere)]).unwrap_err().is(Errno::EEXIST));
+    let delete = |elements| Change::DeleteElements { table: "ours", set: &set, elements };
+    socket.commit(&[delete(&all)]).unwrap();
+    assert_eq!(socket.elements("ours", &set).unwrap(), []);
+    assert!(socket.commit(&[delete(&all[..1])]).unwrap_err().is(Errno::ENOENT));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What can go wrong while a network is set up or taken down.
 
+use crate::host_ports::NodePort;
+use nix::errno::Errno;
 use orlop_netlink::Cidr;
 use std::io;
 use std::path::PathBuf;
@@ -80,6 +82,31 @@ pub enum Error {
         name: String,
         /// How long was waited.
         after: Duration,
+    },
+    /// A port of the node belongs to another pod.
+    #[error("{port} leads into {holder} already; stop that one, or choose another port")]
+    PortHeld {
+        /// Which.
+        port: NodePort,
+        /// The id of the pod.
+        holder: String,
+    },
+    /// A process of the node has the port.
+    #[error("{port} is in use by {user}; end it, or choose another port")]
+    PortInUse {
+        /// Which.
+        port: NodePort,
+        /// Who it is, as far as that can be told.
+        user: String,
+    },
+    /// A port could not be reserved for another reason.
+    #[error("reserve {port}")]
+    PortNotReserved {
+        /// Which.
+        port: NodePort,
+        /// Why not.
+        #[source]
+        source: Errno,
     },
     /// A name that nf_tables or this crate does not take.
     #[error("{name:?} is not a table name: a letter, then letters, digits, '_' and '-', at most {max} in all")]

@@ -4,6 +4,7 @@
 //! say what they do; so a restarted daemon finds its own, and nobody else's chain of the same name is ever emptied.
 
 use crate::error::{Error, Result};
+use crate::seen::Seen;
 use nix::errno::Errno;
 use orlop_netlink::Cidr;
 use orlop_netlink::nft::{Change, Expression, Hook, NftSocket, Operator};
@@ -12,7 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Longest table name. The kernel takes 255 bytes; old nft printed 31.
 pub const TABLE_NAME_BYTES_MAX: usize = 31;
 const CHAIN: &str = "postrouting";
-const COMMENT_BEGINS: &str = "orlop: ";
+/// What the comment of every rule of ours begins with.
+pub(crate) const COMMENT_BEGINS: &str = "orlop: ";
 
 /// The name of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +28,6 @@ pub struct Masquerade {
     /// From where; within each of them nothing is changed.
     pub subnets: Vec<Cidr>,
 }
-
-/// The state of all tables of the node in which a [`Masquerade`] was last seen whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen(u32);
 
 // === impl TableName ===
 
@@ -47,6 +45,12 @@ impl TableName {
             Err(Error::BadTableName { name: text.chars().take(100).collect(), max: TABLE_NAME_BYTES_MAX })
         }
     }
+
+    /// Returns the name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 // === Work ===
@@ -58,7 +62,7 @@ impl TableName {
 /// When the kernel refuses, or when the table holds a chain of that name with rules of others.
 pub fn ensure(nft: &mut NftSocket, wanted: &Masquerade, seen: Option<Seen>) -> Result<Seen> {
     let tried = || Error::netlink(format!("look at nft table {}", wanted.table.0));
-    let generation = Seen(nft.generation().map_err(tried())?);
+    let generation = Seen::now(nft)?;
     if seen == Some(generation) {
         return Ok(generation);
     }
@@ -67,9 +71,9 @@ pub fn ensure(nft: &mut NftSocket, wanted: &Masquerade, seen: Option<Seen>) -> R
     if found == expected {
         return Ok(generation);
     }
-    refuse_foreign(wanted, &found)?;
+    refuse_foreign(&wanted.table, &found)?;
     write(nft, wanted, &expected)?;
-    nft.generation().map(Seen).map_err(tried())
+    Seen::now(nft)
 }
 
 /// Deletes the table with all it holds. Quiet when it is not there.
@@ -79,7 +83,7 @@ pub fn ensure(nft: &mut NftSocket, wanted: &Masquerade, seen: Option<Seen>) -> R
 pub fn remove(nft: &mut NftSocket, wanted: &Masquerade) -> Result<()> {
     let tried = || Error::netlink(format!("delete nft table {}", wanted.table.0));
     let found = nft.comments(&wanted.table.0, CHAIN).map_err(tried())?;
-    refuse_foreign(wanted, &found)?;
+    refuse_foreign(&wanted.table, &found)?;
     match nft.commit(&[Change::DeleteTable(&wanted.table.0)]) {
         Err(error) if !error.is(Errno::ENOENT) => Err(tried()(error)),
         Ok(()) | Err(_) => Ok(()),
@@ -100,12 +104,13 @@ fn write(nft: &mut NftSocket, wanted: &Masquerade, comments: &[String]) -> Resul
     nft.commit(&changes).map_err(Error::netlink(format!("set up masquerade in nft table {table}")))
 }
 
-fn refuse_foreign(wanted: &Masquerade, comments: &[String]) -> Result<()> {
+/// Refuses a table that holds rules of others: someone else had the name first.
+pub(crate) fn refuse_foreign(table: &TableName, comments: &[String]) -> Result<()> {
     match comments.iter().find(|comment| !comment.starts_with(COMMENT_BEGINS)) {
         None => Ok(()),
         Some(comment) => Err(Error::Taken {
             what: "nft table",
-            name: wanted.table.0.clone(),
+            name: table.0.clone(),
             found: format!("it holds a rule with the comment {comment:?}"),
         }),
     }

@@ -1,7 +1,7 @@
 //! What the tests stand on: a node and pods, each a network namespace that goes when its descriptor goes.
 
 use orlop_model::ports::{Network, NetworkNamespace};
-use orlop_model::sandbox::{NamespaceScope, SandboxEnd, SandboxSpec};
+use orlop_model::sandbox::{NamespaceScope, PortMapping, Protocol, SandboxEnd, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
 use orlop_model::{Failure, Namespace, NaturalKey, SandboxId};
 use orlop_netlink::link::{self, Veth};
@@ -121,6 +121,17 @@ impl Pod {
         run(network.attach(&self.id, &spec(), self.namespace()))
     }
 
+    /// Attaches with ports of the node that lead into it.
+    pub fn publish(&self, network: &DefaultNetwork, ports: &[PortMapping]) -> Result<Vec<Attachment>, Failure> {
+        let spec = SandboxSpec { ports: ports.to_vec(), ..spec() };
+        run(network.attach(&self.id, &spec, self.namespace()))
+    }
+
+    /// Listens at every address inside.
+    pub fn serve(&self, port: u16) -> TcpListener {
+        netns::inside(self.ns.as_fd(), || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()).unwrap()
+    }
+
     /// Attaches and returns the address.
     pub fn address(&self, network: &DefaultNetwork) -> IpAddr {
         let attachments = self.attach(network).unwrap();
@@ -168,6 +179,15 @@ pub fn spec() -> SandboxSpec {
         network_args: Vec::new(),
         ends: SandboxEnd::OnStop,
     }
+}
+
+/// A port of the node, at every address.
+pub fn tcp(host_port: u16, container_port: u16) -> PortMapping {
+    PortMapping { protocol: Protocol::Tcp, container_port, host_port, host_ip: None }
+}
+
+pub fn udp(host_port: u16, container_port: u16) -> PortMapping {
+    PortMapping { protocol: Protocol::Udp, ..tcp(host_port, container_port) }
 }
 
 pub fn name(text: &str) -> LinkName {

@@ -1,8 +1,8 @@
 //! From the first pod to the end, and all that is refused.
 
-use crate::ground::{Node, Pod, ip, name, run, spec};
+use crate::ground::{Node, Pod, ip, name, run, spec, tcp};
 use orlop_model::ports::Network;
-use orlop_model::sandbox::{NamespaceScope, PortMapping, Protocol, SandboxSpec};
+use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 use orlop_model::{ErrorKind, SandboxId};
 use orlop_netlink::{Mac, address, link};
 use orlop_network::{Config, DefaultNetwork, Ended};
@@ -141,20 +141,16 @@ fn socket_that_is_none_is_refused() {
 }
 
 #[test]
-fn host_network_attaches_to_nothing_and_host_ports_are_refused() {
+fn host_network_attaches_to_nothing_and_its_ports_lead_nowhere() {
     let node = Node::new();
     let network = node.network(node.config());
     let pod = Pod::new("a");
-    let port = |host_port| PortMapping { protocol: Protocol::Tcp, container_port: 80, host_port, host_ip: None };
-    let host = SandboxSpec { network: NamespaceScope::Host, ports: vec![port(80)], ..spec() };
+    let host = SandboxSpec { network: NamespaceScope::Host, ports: vec![tcp(80, 80)], ..spec() };
     assert_eq!(run(network.attach(&pod.id, &host, pod.namespace())).unwrap(), []);
-    let mapped = SandboxSpec { ports: vec![port(0), port(8080)], ..spec() };
-    let failure = run(network.attach(&pod.id, &mapped, pod.namespace())).unwrap_err();
-    assert_eq!(failure.kind, ErrorKind::Unsupported);
-    assert!(failure.message.contains("port 8080 of the node"), "{}", failure.message);
     assert_eq!(run(network.leftovers()).unwrap(), []);
-    let unmapped = SandboxSpec { ports: vec![port(0)], ..spec() };
+    let unmapped = SandboxSpec { ports: vec![tcp(0, 80)], ..spec() };
     assert_eq!(run(network.attach(&pod.id, &unmapped, pod.namespace())).unwrap().len(), 1);
+    assert!(!node.nft(&["list", "ruleset"]).contains("by_port"), "no host port, no rules for them");
 }
 
 #[test]

@@ -4,5 +4,7 @@
 mod ground;
 mod life;
 mod measure;
+mod ports;
+mod ports_life;
 mod recovery;
 mod traffic;

@@ -7,7 +7,7 @@ mod expression;
 mod set;
 mod socket;
 
-pub use expression::{CtKey, Expression, MetaKey, Operator, Part, Verdict};
+pub use expression::{CtKey, Expression, KeyPart, MetaKey, Operator, Part, Verdict};
 pub use set::{DataType, Element, Set, SetContent};
 pub use socket::NftSocket;
 
@@ -37,6 +37,8 @@ pub const COMMENT_BYTES_MAX: usize = 127;
 pub enum Hook {
     /// Never: other chains jump to it.
     None,
+    /// For every packet coming in, before its connection is looked up.
+    RawPrerouting,
     /// For the first packet of a connection coming in, to change where it goes.
     NatPrerouting,
     /// For the first packet of a connection of the node's own, to change where it goes.
@@ -88,7 +90,7 @@ pub enum Change<'a> {
         /// The set.
         set: &'a Set,
     },
-    /// Adds elements to a set or map.
+    /// Adds elements to a set or map; quiet for those it holds, refused with `EEXIST` for keys that lead elsewhere.
     AddElements {
         /// Its table.
         table: &'a str,
@@ -97,7 +99,7 @@ pub enum Change<'a> {
         /// The elements.
         elements: &'a [Element],
     },
-    /// Deletes elements of a set or map.
+    /// Deletes elements of a set or map. Refused with `ENOENT` when one is not there.
     DeleteElements {
         /// Its table.
         table: &'a str,
@@ -111,9 +113,9 @@ pub enum Change<'a> {
 // === impl Change ===
 
 impl Change<'_> {
-    /// Writes the message of this step.
-    fn request(&self) -> Request {
-        match self {
+    /// Writes the messages of this step: one, or more where there are many elements.
+    fn requests(&self) -> Vec<Request> {
+        let one = match self {
             Self::AddTable(table) => request(format!("add nft table {table}"), libc::NFT_MSG_NEWTABLE, NLM_F_CREATE)
                 .put_text(NFTA_TABLE_NAME, table),
             Self::DeleteTable(table) => {
@@ -127,19 +129,16 @@ impl Change<'_> {
             }
             Self::AddRule { table, chain, expressions, comment } => add_rule(table, chain, expressions, comment),
             Self::AddSet { table, set } => set::add(table, set),
-            Self::AddElements { table, set, elements } => set::elements(
-                request(format!("add to nft set {table} {}", set.name), libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE),
-                table,
-                set,
-                elements,
-            ),
-            Self::DeleteElements { table, set, elements } => set::elements(
-                request(format!("delete from nft set {table} {}", set.name), libc::NFT_MSG_DELSETELEM, 0),
-                table,
-                set,
-                elements,
-            ),
-        }
+            Self::AddElements { table, set, elements } => {
+                let what = || format!("add to nft set {table} {}", set.name);
+                return set::elements(|| request(what(), libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE), table, set, elements);
+            }
+            Self::DeleteElements { table, set, elements } => {
+                let what = || format!("delete from nft set {table} {}", set.name);
+                return set::elements(|| request(what(), libc::NFT_MSG_DELSETELEM, 0), table, set, elements);
+            }
+        };
+        vec![one]
     }
 }
 
@@ -147,9 +146,10 @@ fn add_chain(table: &str, name: &str, hook: Hook) -> Request {
     let request = request(format!("add nft chain {table} {name}"), libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE)
         .put_text(NFTA_CHAIN_TABLE, table)
         .put_text(NFTA_CHAIN_NAME, name);
-    // Priorities as nft names them: dstnat, srcnat, filter.
+    // Priorities as nft names them: raw, dstnat, srcnat, filter.
     let (kind, number, priority) = match hook {
         Hook::None => return request,
+        Hook::RawPrerouting => ("filter", libc::NF_INET_PRE_ROUTING, libc::NF_IP_PRI_RAW),
         Hook::NatPrerouting => ("nat", libc::NF_INET_PRE_ROUTING, libc::NF_IP_PRI_NAT_DST),
         Hook::NatOutput => ("nat", libc::NF_INET_LOCAL_OUT, libc::NF_IP_PRI_NAT_DST),
         Hook::NatPostrouting => ("nat", libc::NF_INET_POST_ROUTING, libc::NF_IP_PRI_NAT_SRC),

@@ -1,8 +1,8 @@
 //! Sets and maps, and what is in them.
 
-use super::expression::{Verdict, value};
+use super::expression::{NFTA_DATA_VALUE, Verdict, value};
 use super::{NFTA_LIST_ELEM, request};
-use crate::message::{Nest, Request};
+use crate::message::{Nest, Request, attribute, attributes};
 use libc::NLM_F_CREATE;
 
 const NFTA_SET_TABLE: u16 = 1;
@@ -18,6 +18,8 @@ const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
+/// Most elements in one message: 64 bytes each at most, in an attribute that can't be longer than 64 KiB.
+const ELEMENTS_PER_MESSAGE: usize = 500;
 /// How many bits nft gives one type when it joins several into the type of a key.
 const TYPE_BITS: u32 = 6;
 /// Parts of a key are padded to this many bytes each.
@@ -61,7 +63,7 @@ pub struct Set {
 }
 
 /// One element. Parts of keys and values are in network byte order, each padded to 4 bytes when there are several.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     /// Of [`SetContent::Keys`].
     Key(Vec<u8>),
@@ -128,12 +130,29 @@ pub(crate) fn add(table: &str, set: &Set) -> Request {
     }
 }
 
-pub(crate) fn elements(request: Request, table: &str, set: &Set, elements: &[Element]) -> Request {
-    let list = elements.iter().fold(Nest::new(), |list, element| list.put_nested(NFTA_LIST_ELEM, element.nest()));
-    request
+/// Writes elements into as many messages as they need, each begun by `begin`.
+pub(crate) fn elements(begin: impl Fn() -> Request, table: &str, set: &Set, elements: &[Element]) -> Vec<Request> {
+    let part = |part: &[Element]| {
+        let list = part.iter().fold(Nest::new(), |list, element| list.put_nested(NFTA_LIST_ELEM, element.nest()));
+        begin()
+            .put_text(NFTA_SET_ELEM_LIST_TABLE, table)
+            .put_text(NFTA_SET_ELEM_LIST_SET, &set.name)
+            .put_nested(NFTA_SET_ELEM_LIST_ELEMENTS, list)
+    };
+    elements.chunks(ELEMENTS_PER_MESSAGE).map(part).collect()
+}
+
+/// Asks for what a set holds.
+pub(crate) fn list(table: &str, set: &Set) -> Request {
+    request(format!("list nft set {table} {}", set.name), libc::NFT_MSG_GETSETELEM, libc::NLM_F_DUMP)
         .put_text(NFTA_SET_ELEM_LIST_TABLE, table)
         .put_text(NFTA_SET_ELEM_LIST_SET, &set.name)
-        .put_nested(NFTA_SET_ELEM_LIST_ELEMENTS, list)
+}
+
+/// Reads the elements of one message; what is no element of this kind of set is left out.
+pub(crate) fn read(set: &Set, attributes_of_message: &[u8]) -> Vec<Element> {
+    let list = attribute(attributes_of_message, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+    attributes(list).filter_map(|(_, element)| Element::read(&set.content, element)).collect()
 }
 
 impl Element {
@@ -143,6 +162,17 @@ impl Element {
             Self::Key(bytes) => key(bytes),
             Self::Value(bytes, data) => key(bytes).put_nested(NFTA_SET_ELEM_DATA, value(data)),
             Self::Verdict(bytes, verdict) => key(bytes).put_nested(NFTA_SET_ELEM_DATA, verdict.nest()),
+        }
+    }
+
+    fn read(content: &SetContent, bytes: &[u8]) -> Option<Self> {
+        let data = |kind| attribute(attribute(bytes, kind)?, NFTA_DATA_VALUE).map(<[u8]>::to_vec);
+        let key = data(NFTA_SET_ELEM_KEY)?;
+        match content {
+            SetContent::Keys => Some(Self::Key(key)),
+            SetContent::Values(_) => Some(Self::Value(key, data(NFTA_SET_ELEM_DATA)?)),
+            // Nobody asks what is in a map of verdicts.
+            SetContent::Verdicts => None,
         }
     }
 }

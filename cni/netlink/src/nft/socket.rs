@@ -1,6 +1,7 @@
 //! A socket for nf_tables.
 
-use super::{Change, NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, generic, read_comment, request};
+use super::{Change, Element, Set, set};
+use super::{NFTA_RULE_CHAIN, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, generic, read_comment, request};
 use crate::error::{Error, Result};
 use crate::message::{Request, attribute, text};
 use crate::socket::Socket;
@@ -30,7 +31,7 @@ impl NftSocket {
     /// # Errors
     /// The first change that was refused.
     pub fn commit(&mut self, changes: &[Change<'_>]) -> Result<()> {
-        let requests: Vec<Request> = changes.iter().map(Change::request).collect();
+        let requests: Vec<Request> = changes.iter().flat_map(Change::requests).collect();
         let frame = |what, kind: i32| {
             let kind = u16::try_from(kind).expect("message types have 16 bits");
             let subsystem = u16::try_from(libc::NFNL_SUBSYS_NFTABLES).expect("subsystems have 8 bits");
@@ -73,6 +74,18 @@ impl NftSocket {
         match self.0.dump(&ask, read) {
             Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
             other => other,
+        }
+    }
+
+    /// Lists what a set or map holds, in no order; verdicts are left out. A set that is not there holds nothing.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn elements(&mut self, table: &str, set: &Set) -> Result<Vec<Element>> {
+        let read = |payload: &[u8]| payload.get(FIXED..).map(|rest| set::read(set, rest));
+        match self.0.dump(&set::list(table, set), read) {
+            Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
+            other => Ok(other?.into_iter().flatten().collect()),
         }
     }
 }
