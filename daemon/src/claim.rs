@@ -171,10 +171,13 @@ fn overlap(one: &str, other: &str) -> bool {
 fn lock_folder(dir: &Path) -> io::Result<File> {
     let deadline = Instant::now() + TURN_WITHIN;
     loop {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        match fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+            // It was there when it was to be made, and the last daemon out took it before it could be looked at.
+            Err(raced) if raced.kind() == io::ErrorKind::AlreadyExists && Instant::now() < deadline => continue,
+            made => made?,
+        }
         let folder = match File::open(dir) {
-            // The last daemon out took it just now.
-            Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound && Instant::now() < deadline => continue,
             opened => opened?,
         };
         match folder.try_lock() {
