@@ -26,9 +26,10 @@ pub fn compiled(name: &str, source: &str) -> io::Result<PathBuf> {
     if !status.success() {
         return Err(io::Error::other(format!("cc can't compile {name}: {status}")));
     }
-    // Copied beside its place, then moved there whole; the temporary folder may be another file system.
-    let half = folder.join(format!("{name}.{}", std::process::id()));
+    // Copied beside its place under a name of its own, then moved there whole: another test may be making the same, and the
+    // temporary folder may be another file system.
+    let half = tempfile::Builder::new().prefix(name).tempfile_in(&folder)?.into_temp_path();
     fs::copy(&program, &half)?;
-    fs::rename(&half, &path)?;
+    half.persist(&path).map_err(|e| e.error)?;
     Ok(path)
 }
