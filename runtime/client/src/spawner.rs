@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -31,15 +32,21 @@ pub(crate) struct Spawner {
     threads: Arc<Threads>,
     cgroups: Arc<Cgroups>,
     peer: Mutex<Option<Peer>>,
+    /// Whether it was told to end.
+    ending: Arc<AtomicBool>,
 }
 
-/// Nothing is heard of a spawner by itself.
-struct Deaf;
+/// Nothing is heard of a spawner by itself, but its death; one that was asked for is no news.
+struct Deaf {
+    ending: Arc<AtomicBool>,
+}
 
 impl Hearing for Deaf {
     fn event(&self, _: Event) {}
     fn gone(&self) {
-        warn!("the spawner is gone; the next sandbox starts another");
+        if !self.ending.load(Ordering::Relaxed) {
+            warn!("the spawner is gone; the next sandbox starts another");
+        }
     }
 }
 
@@ -50,7 +57,7 @@ const BUSY: i32 = rustix::io::Errno::BUSY.raw_os_error();
 
 impl Spawner {
     pub(crate) fn new(config: Arc<Config>, folders: Folders, threads: Arc<Threads>, cgroups: Arc<Cgroups>) -> Self {
-        Self { config, folders, threads, cgroups, peer: Mutex::new(None) }
+        Self { config, folders, threads, cgroups, peer: Mutex::new(None), ending: Arc::default() }
     }
 
     /// Starts a shim for a sandbox's folder. One that lives is left alone.
@@ -95,7 +102,11 @@ impl Spawner {
         let Some(peer) = self.living(&mut held).await? else {
             return Ok(());
         };
-        ask_end(&peer).await?;
+        self.ending.store(true, Ordering::Relaxed);
+        let asked = ask_end(&peer).await;
+        // One that refuses lives on, and its death is news again.
+        self.ending.store(asked.is_ok(), Ordering::Relaxed);
+        asked?;
         *held = None;
         if peer.gone_within(SPAWNER_END_WITHIN).await {
             Ok(())
@@ -135,7 +146,7 @@ impl Spawner {
     }
 
     async fn connect(&self) -> Result<Option<Peer>> {
-        Peer::connect(&self.folders.spawner_socket(), NAME.into(), Deaf).await
+        Peer::connect(&self.folders.spawner_socket(), NAME.into(), Deaf { ending: Arc::clone(&self.ending) }).await
     }
 
     async fn start(&self) -> Result<Peer> {
@@ -147,6 +158,7 @@ impl Spawner {
             Ok(()) => self.await_socket(&mut child).await,
             Err(error) => Err(error),
         };
+        self.ending.store(false, Ordering::Relaxed);
         match &peer {
             Ok(_) => info!(pid = child.id(), took = ?began.elapsed(), "the spawner is started"),
             // Quiet when it is gone already.
