@@ -19,7 +19,8 @@ const CERTS_DIR_DEFAULT: &str = "/etc/orlop/certs.d";
 const AFTER_HELP: &str = "\
 Two daemons on one host need nothing but another --root: every name on the host is derived from it.
 
-Environment: ORLOPD_LOG says what is logged, such as debug or orlop_usecases=debug [default: info]
+Environment: ORLOPD_LOG says what is logged, such as debug or orlop_usecases=debug [default: info];
+ORLOPD_FAILPOINTS lets the daemon die, wait or fail around effects, for tests (effect:before|after[@time]=kill|stop|fail|hold:ms)
 Exit status: 0 told to end; 1 a part can't start or can't go on; 2 flags not understood; 78 settings can't be used";
 
 /// What the command line may say. Each flag has a key of the same name in the file.
@@ -62,6 +63,9 @@ pub struct Flags {
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// Lists the effects that each operation consists of, as JSON, and exits: what a crash may fall between
+    #[arg(long)]
+    pub effects: bool,
 }
 
 /// What the file may say. Unknown keys are refused.
@@ -128,9 +132,18 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// Reads what tests want done around effects.
+pub fn failpoints() -> Result<crate::failpoints::Rules, Wrong> {
+    let text = std::env::var(crate::failpoints::VARIABLE).unwrap_or_default();
+    crate::failpoints::Rules::parse(&text).map_err(Wrong::Failpoints)
+}
+
 /// Why settings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Wrong {
+    /// The failpoints can't be understood.
+    #[error("read ORLOPD_FAILPOINTS: {0}")]
+    Failpoints(String),
     /// The file can't be read.
     #[error("read the settings in {}: {source}", path.display())]
     Unreadable {

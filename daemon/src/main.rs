@@ -3,9 +3,11 @@
 mod claim;
 mod clock;
 mod config;
+mod failpoints;
 mod serve;
 
 use clap::Parser;
+use orlop_model::effect::Operation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +21,13 @@ const SHUTDOWN_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let flags = config::Flags::parse();
+    if flags.effects {
+        return list_effects();
+    }
+    let failpoints = match config::failpoints() {
+        Ok(failpoints) => failpoints,
+        Err(wrong) => return complain(&wrong, EXIT_CONFIG),
+    };
     let config = match config::load(&flags) {
         Ok(config) => config,
         Err(wrong) => return complain(&wrong, EXIT_CONFIG),
@@ -29,7 +38,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(wrong) => return complain(&wrong, EXIT_FAILED),
     };
-    let served = runtime.block_on(serve::serve(&config));
+    let served = runtime.block_on(serve::serve(&config, failpoints));
     runtime.shutdown_timeout(SHUTDOWN_WITHIN);
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,6 +54,17 @@ fn raise_descriptor_limit() {
     if let Err(wrong) = setrlimit(Resource::Nofile, most) {
         tracing::warn!(error = %wrong, limit = ?now.current, "the limit on descriptors stays as it is");
     }
+}
+
+#[allow(clippy::print_stdout, reason = "it was asked for")]
+fn list_effects() -> ExitCode {
+    let effects = |operation: Operation| operation.effects().iter().map(|effect| effect.name()).collect::<Vec<_>>();
+    let all: Vec<_> = Operation::ALL
+        .into_iter()
+        .map(|operation| serde_json::json!({"operation": operation.name(), "effects": effects(operation)}))
+        .collect();
+    println!("{}", serde_json::Value::from(all));
+    ExitCode::SUCCESS
 }
 
 #[allow(clippy::print_stderr, reason = "the log goes to stderr too; why a start fails must be read without a parser")]

@@ -3,9 +3,10 @@
 use crate::claim::Claim;
 use crate::clock::MachineClock;
 use crate::config::{Config, LogFormat};
+use crate::failpoints::Rules;
 use orlop_images::Store as Images;
 use orlop_model::Failure;
-use orlop_model::ports::Ports;
+use orlop_model::ports::{Failpoints, Ports};
 use orlop_network::DefaultNetwork;
 use orlop_runtime_client::Client as Runtime;
 use orlop_store::Store as Records;
@@ -101,7 +102,7 @@ pub fn log(format: LogFormat) {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub async fn serve(config: &Config) -> Result<(), Error> {
+pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
     let began = Instant::now();
     // From the first moment, so that none is missed during the start.
     let signals = Signals::listen().map_err(Error::Signals)?;
@@ -109,7 +110,7 @@ pub async fn serve(config: &Config) -> Result<(), Error> {
         make_dir(dir)?;
     }
     let claim = Claim::take(config)?;
-    let parts = Parts::open(config)?;
+    let parts = Parts::open(config, failpoints)?;
     let (engine, recovered) = Engine::start(parts.ports()).await.map_err(part("engine"))?;
     let listener = listen(&config.socket)?;
     let facade = engine.facade(orlop_cri::namespace(), orlop_cri::policy());
@@ -148,10 +149,15 @@ struct Parts {
     images: Arc<Images>,
     network: Arc<DefaultNetwork>,
     records: Arc<Records>,
+    failpoints: Arc<dyn Failpoints>,
 }
 
 impl Parts {
-    fn open(config: &Config) -> Result<Self, Error> {
+    fn open(config: &Config, rules: Rules) -> Result<Self, Error> {
+        if !rules.is_empty() {
+            warn!(?rules, "failpoints are set: this daemon is under test");
+        }
+        let failpoints: Arc<dyn Failpoints> = Arc::new(rules);
         let boot_id_path = Path::new("/proc/sys/kernel/random/boot_id");
         let boot_id = fs::read_to_string(boot_id_path).map_err(file("read", boot_id_path))?;
         let records = orlop_store::Config {
@@ -174,9 +180,12 @@ impl Parts {
         let runtime = orlop_runtime_client::Config::new(&config.run, &config.shim, &config.cgroup_root);
         Ok(Self {
             runtime: Arc::new(Runtime::new(runtime).map_err(part("runtime"))?),
-            images: Arc::new(Images::open(images).map_err(part("image service"))?),
-            network: Arc::new(DefaultNetwork::new(network).map_err(part("network"))?),
+            images: Arc::new(Images::with_failpoints(images, Arc::clone(&failpoints)).map_err(part("image service"))?),
+            network: Arc::new(
+                DefaultNetwork::with_failpoints(network, Arc::clone(&failpoints)).map_err(part("network"))?,
+            ),
             records: Arc::new(Records::open(&records).map_err(part("records"))?),
+            failpoints,
         })
     }
 
@@ -187,6 +196,7 @@ impl Parts {
             network: self.network.clone(),
             records: self.records.clone(),
             clock: Arc::new(MachineClock),
+            failpoints: Arc::clone(&self.failpoints),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::record::{self, ImageRecord, LayerRecord, Look};
 use crate::reference::{Reference, Version};
 use crate::remote::Document;
 use crate::store::Shared;
+use orlop_model::effect::ImageEffect as Part;
 use orlop_model::image::{Image, Removed};
 use orlop_model::{Digest, ImageId};
 use std::collections::BTreeSet;
@@ -254,10 +255,16 @@ impl Shared {
         let before = self.index();
         let Some(known) = before.find(text)?.cloned() else { return Ok(Removed::default()) };
         let record = &known.record;
-        self.disk.remove_flushed(&self.disk.image(&record.id))?;
-        self.publish(before.without(&record.id));
+        self.around_blocking(Part::Unrecord, || {
+            self.disk.remove_flushed(&self.disk.image(&record.id))?;
+            self.publish(before.without(&record.id));
+            Ok(())
+        })?;
         let parts: Vec<_> = record.stack.iter().chain(&record.documents).chain([&record.id.0]).cloned().collect();
-        self.collect(&mut self.ledger(), &parts);
+        self.around_blocking(Part::Discard, || {
+            self.collect(&mut self.ledger(), &parts);
+            Ok(())
+        })?;
         tracing::info!(image = %record.id, asked = text, "image removed");
         let digests = record.digests.iter().filter_map(|name| Digest::parse(name.rsplit('@').next()?).ok());
         let digests: BTreeSet<_> = digests.collect();

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 /// A failure of the image store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A failpoint wanted it so.
+    #[error("{0}")]
+    Failpoint(Failure),
     /// A reference that names nothing.
     #[error("{text:?} is not an image reference")]
     Reference {
@@ -127,6 +130,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Failpoint(failure) => failure.kind,
             Self::Reference { .. } | Self::Ambiguous { .. } => ErrorKind::InvalidArgument,
             // The node's own configuration is at fault, not the request.
             Self::Hosts { .. } => ErrorKind::Internal,

@@ -12,6 +12,7 @@ use crate::remote::{Document, Remote};
 use crate::session::Session;
 use crate::store::Shared;
 use futures_util::future::try_join_all;
+use orlop_model::effect::ImageEffect as Part;
 use orlop_model::image::Credentials;
 use orlop_model::{Digest, ErrorKind, Failure, ImageId};
 use std::collections::BTreeMap;
@@ -76,13 +77,16 @@ async fn run(shared: &Arc<Shared>, reference: &Reference, credentials: &Credenti
     let lease = Lease::new(shared, pulled.needs());
     let pulled = Arc::new(pulled);
     let keep = Arc::clone(&pulled);
-    shared.blocking(move |shared| shared.keep_content(&keep)).await?;
-    layers(shared, &remote, &manifest, &pulled.config.diff_ids).await?;
+    let content = async { Ok(shared.blocking(move |shared| shared.keep_content(&keep)).await?) };
+    shared.around(Part::KeepContent, content).await?;
+    shared.around(Part::KeepLayers, layers(shared, &remote, &manifest, &pulled.config.diff_ids)).await?;
     let keep = Arc::clone(&pulled);
-    let stack = shared.blocking(move |shared| shared.stack(&keep)).await?;
+    let stack = async { Ok(shared.blocking(move |shared| shared.stack(&keep)).await?) };
+    let stack = shared.around(Part::Stack, stack).await?;
     // One flush for everything above, before the record says that it is there.
-    shared.flusher.flush(&shared.disk).await?;
-    let id = shared.blocking(move |shared| shared.commit(&pulled, &stack)).await?;
+    shared.around(Part::Flush, async { Ok(shared.flusher.flush(&shared.disk).await?) }).await?;
+    let commit = async { Ok(shared.blocking(move |shared| shared.commit(&pulled, &stack)).await?) };
+    let id = shared.around(Part::Commit, commit).await?;
     drop(lease);
     Ok(id)
 }

@@ -13,7 +13,7 @@ use crate::sweep;
 use crate::tokens::Tokens;
 use crate::trash::Trash;
 use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
-use orlop_model::ports::{Answer, Images};
+use orlop_model::ports::{Answer, Failpoints, Images, Unhindered};
 use orlop_model::{ContainerId, Digest, Failure, ImageId};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -51,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) disk: Arc<Disk>,
     pub(crate) trash: Trash,
+    pub(crate) failpoints: Arc<dyn Failpoints>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) flusher: Flusher,
@@ -84,6 +85,11 @@ impl Store {
     /// Opens a store: reads its records, sweeps what a crash left half-done. Blocking; what takes long, freeing the trash,
     /// goes on in a thread of its own.
     pub fn open(config: Config) -> Result<Self, Error> {
+        Self::with_failpoints(config, Arc::new(Unhindered))
+    }
+
+    /// The same, where tests interfere.
+    pub fn with_failpoints(config: Config, failpoints: Arc<dyn Failpoints>) -> Result<Self, Error> {
         let disk = Arc::new(Disk::open(&config.root)?);
         let trash = Trash::open(Arc::clone(&disk)).map_err(Error::io("open the trash of the image store"))?;
         let clients = Arc::new(Clients::default());
@@ -93,6 +99,7 @@ impl Store {
             config,
             disk,
             trash,
+            failpoints,
             tokens: Arc::new(Tokens::new(Arc::clone(&clients))),
             clients,
             flusher: Flusher::default(),

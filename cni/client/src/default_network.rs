@@ -3,13 +3,15 @@
 use crate::asked_ports::AskedPorts;
 use crate::config::Config;
 use crate::error::Error;
+use crate::moments::Moments;
 use crate::worker::Worker;
 use orlop_model::error::Result;
-use orlop_model::ports::{Answer, Network, NetworkNamespace};
+use orlop_model::ports::{Answer, Failpoints, Network, NetworkNamespace, Unhindered};
 use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
 use orlop_model::{Failure, SandboxId};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest attach. Some ten calls to the kernel, each bounded by itself, and a place in the queue; the kubelet gives a
@@ -43,8 +45,16 @@ impl DefaultNetwork {
     /// # Errors
     /// When a setting can't be right, or no thread or socket can be made.
     pub fn new(config: Config) -> Result<Self, Error> {
+        Self::with_failpoints(config, Arc::new(Unhindered))
+    }
+
+    /// The same, where tests interfere.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn with_failpoints(config: Config, failpoints: Arc<dyn Failpoints>) -> Result<Self, Error> {
         let name = config.name.clone();
-        Ok(Self { name, worker: Worker::start(config.parse()?)? })
+        Ok(Self { name, worker: Worker::start(config.parse()?, Moments(failpoints))? })
     }
 
     /// Removes bridge, nft table and address folder, unless a pod is attached. Forwarding stays on: others may have come

@@ -41,6 +41,9 @@ pub enum Error {
         /// Largest.
         max: u32,
     },
+    /// A failpoint wanted it so.
+    #[error("{0}")]
+    Failpoint(Failure),
     /// The socket given for the pod is none.
     #[error("use the socket made in the pod's network namespace")]
     PodSocket(#[source] orlop_netlink::Error),
@@ -110,6 +113,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Failpoint(failure) => failure.kind,
             Self::Plugin(error) => plugin_kind(error),
             Self::BadLinkName(_) | Self::BadSubnet(_) | Self::BadName { .. } | Self::BadMtu { .. } => {
                 ErrorKind::InvalidArgument

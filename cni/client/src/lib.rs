@@ -14,6 +14,7 @@ mod config;
 mod default_network;
 mod error;
 mod host_ports;
+mod moments;
 mod node;
 mod worker;
 

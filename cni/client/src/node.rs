@@ -4,12 +4,14 @@ use crate::asked_ports::AskedPorts;
 use crate::config::Parts;
 use crate::error::Error;
 use crate::host_ports::HostPorts;
+use crate::moments::Moments;
 use crate::worker::Stage;
 use orlop_cni_plugins::bridge::{self, Bridge, Made, Port};
 use orlop_cni_plugins::host_local::Pool;
 use orlop_cni_plugins::masquerade::{self, Masquerade};
 use orlop_cni_plugins::{Error as Plugin, Seen, loopback};
 use orlop_model::SandboxId;
+use orlop_model::effect::NetworkEffect as Part;
 use orlop_model::ports::NetworkNamespace;
 use orlop_model::sandbox_state::Attachment;
 use orlop_netlink::nft::NftSocket;
@@ -39,10 +41,11 @@ pub(crate) struct Node {
     /// When the masquerade was last seen whole.
     seen: Option<Seen>,
     stage: Stage,
+    moments: Moments,
 }
 
 impl Node {
-    pub(crate) fn new(parts: Parts, stage: Stage) -> Result<Self, Error> {
+    pub(crate) fn new(parts: Parts, moments: Moments, stage: Stage) -> Result<Self, Error> {
         Ok(Self {
             route: RouteSocket::open().map_err(Error::OwnSocket)?,
             nft: NftSocket::open().map_err(Error::OwnSocket)?,
@@ -56,6 +59,7 @@ impl Node {
             made: None,
             seen: None,
             stage,
+            moments,
         })
     }
 
@@ -70,14 +74,10 @@ impl Node {
         self.stage.set("bring up the pod's loopback");
         loopback::up(&mut pod)?;
         self.ensure()?;
-        self.stage.set("reserve an address");
-        let addresses = self.pool.reserve(id.as_str(), INTERFACE)?;
-        let connected = self
-            .reserve_ports(id, ports, &addresses)
-            .and_then(|()| self.plug(id, inside.namespace.as_fd(), &mut pod, &addresses))
-            .and_then(|()| self.open_ports(id));
-        match connected {
-            Ok(()) => Ok(Attachment {
+        // The reservations are the journal: written before anything leads to the pod, and erased when nothing does any more.
+        // Whatever a crash leaves between is found by them, and detached.
+        match self.connect(id, ports, inside.namespace.as_fd(), &mut pod) {
+            Ok(addresses) => Ok(Attachment {
                 network: self.name.clone(),
                 interface: INTERFACE.to_owned(),
                 addresses: addresses.iter().map(|own| own.address()).collect(),
@@ -86,20 +86,37 @@ impl Node {
         }
     }
 
+    fn connect(
+        &mut self,
+        id: &SandboxId,
+        ports: &AskedPorts,
+        namespace: BorrowedFd<'_>,
+        pod: &mut RouteSocket,
+    ) -> Result<Vec<Cidr>, Error> {
+        let moments = self.moments.clone();
+        self.stage.set("reserve an address");
+        let reserve = || Ok(self.pool.reserve(id.as_str(), INTERFACE)?);
+        let addresses = moments.around(Part::ReserveAddress, reserve)?;
+        moments.around(Part::ReservePorts, || self.reserve_ports(id, ports, &addresses))?;
+        moments.around(Part::Plug, || self.plug(id, namespace, pod, &addresses))?;
+        moments.around(Part::OpenPorts, || self.open_ports(id))?;
+        Ok(addresses)
+    }
+
     /// Detaches a pod: no port leads to it, whoever held its link, nothing passes over it any more, and its address is free.
     pub(crate) fn detach(&mut self, id: &SandboxId) -> Result<(), Error> {
+        let moments = self.moments.clone();
         self.stage.set("close the pod's host ports");
-        let closed = self.host_ports.close(&mut self.nft, id.as_str());
+        let closed = moments.around(Part::ClosePorts, || self.host_ports.close(&mut self.nft, id.as_str()));
         self.stage.set("unplug the pod's link");
         let (name, owner) = (self.port_name(id), self.owner(id));
-        bridge::unplug(&mut self.route, &name, &owner)?;
+        moments.around(Part::Unplug, || Ok(bridge::unplug(&mut self.route, &name, &owner)?))?;
         // Only now: a pod whose ports can't be closed is unplugged all the same.
         closed?;
         self.stage.set("give the host ports back");
-        self.host_ports.forget(id.as_str())?;
+        moments.around(Part::ReleasePorts, || self.host_ports.forget(id.as_str()))?;
         self.stage.set("give the address back");
-        self.pool.release(id.as_str(), INTERFACE)?;
-        Ok(())
+        moments.around(Part::ReleaseAddress, || Ok(self.pool.release(id.as_str(), INTERFACE)?))
     }
 
     /// Lists who holds an address or a host port.

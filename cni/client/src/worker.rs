@@ -2,6 +2,7 @@
 
 use crate::config::Parts;
 use crate::error::Error;
+use crate::moments::Moments;
 use crate::node::Node;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,12 +49,12 @@ impl Stage {
 
 impl Worker {
     /// Starts the thread in the network namespace of the calling one, and waits until it has its sockets.
-    pub(crate) fn start(parts: Parts) -> Result<Self, Error> {
+    pub(crate) fn start(parts: Parts, moments: Moments) -> Result<Self, Error> {
         let stage = Stage::new();
         let (jobs, inbox) = sync_channel(QUEUE_MAX);
         let (started, result) = sync_channel(1);
         let theirs = stage.clone();
-        let run = move || match Node::new(parts, theirs) {
+        let run = move || match Node::new(parts, moments, theirs) {
             Ok(node) => {
                 // The receiver waits just below.
                 let _ = started.send(Ok(()));
@@ -113,6 +114,7 @@ fn work(mut node: Node, inbox: &Receiver<Job>) {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use orlop_model::ports::Unhindered;
     use std::net::Ipv4Addr;
     use std::path::PathBuf;
     use std::sync::mpsc;
@@ -127,7 +129,7 @@ mod tests {
             ipam_dir: PathBuf::from("never-made"),
             mtu: None,
         };
-        Worker::start(config.parse().unwrap()).unwrap()
+        Worker::start(config.parse().unwrap(), Moments(Arc::new(Unhindered))).unwrap()
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {

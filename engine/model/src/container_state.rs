@@ -271,7 +271,7 @@ pub enum Force {
 }
 
 /// What the driver must do after recording the new state. Each may safely run twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ContainerEffect {
     /// Make the writable layer.
     PrepareRootfs,

@@ -7,6 +7,7 @@
 
 pub mod container;
 pub mod container_state;
+pub mod effect;
 pub mod error;
 pub mod id;
 pub mod image;

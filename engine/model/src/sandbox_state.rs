@@ -157,7 +157,7 @@ pub enum SandboxEvent {
 }
 
 /// What the driver must do after recording the new state. Each may safely run twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SandboxEffect {
     /// Start the shim; it makes cgroup and namespaces.
     RaiseShim,

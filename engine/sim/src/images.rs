@@ -1,6 +1,6 @@
 //! Images in memory. A root file system is an empty folder's descriptor.
 
-use crate::World;
+use crate::{Bug, World};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
 use orlop_model::ports::{Answer, Images, internal};
@@ -45,7 +45,11 @@ impl Images for World {
     fn prepare<'a>(&'a self, container: &'a ContainerId, _image: &'a ImageId) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.begins().await;
-            self.node().layers.insert(container.clone());
+            {
+                let mut node = self.node();
+                node.makes_of_container("the writable layer", container);
+                node.layers.insert(container.clone());
+            }
             self.effect("prepare").await?;
             self.answers(()).await
         })
@@ -69,7 +73,13 @@ impl Images for World {
     fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("drop rootfs").await?;
-            self.node().layers.remove(container);
+            {
+                let mut node = self.node();
+                let kept = node.has(Bug::UndoDropped) && node.undoes_creation(container);
+                if !kept {
+                    node.layers.remove(container);
+                }
+            }
             self.answers(()).await
         })
     }

@@ -1,14 +1,23 @@
 //! In-memory ports driven by a seed: the same seed, the same run.
 //!
 //! A [`World`] is what a node would have: shims, addresses, writable layers, tasks, records. Its ports act on it after a delay
-//! drawn from the seed, and fail as often as asked; the daemon can be made to die at the n-th step of any of them. Time is tokio's paused clock, tasks are tokio's on one thread.
+//! drawn from the seed, and fail as often as asked; the daemon can be made to die at the n-th step, in the middle of an effect
+//! or just before or after it. Time is tokio's paused clock, tasks are tokio's on one thread. The world itself watches the laws
+//! that hold at every step ([`World::violations`]), and counts what happened ([`World::tally`]).
 //! Start at [`World::new`], then [`World::ports`].
 
+mod bug;
 mod clock;
+mod failpoints;
 mod images;
+mod law;
 mod network;
 mod records;
 mod runtime;
+mod tally;
+
+pub use bug::Bug;
+pub use tally::{Fault, Tally};
 
 use orlop_model::container_state::Ended;
 use orlop_model::error::{ErrorKind, Failure, Result};
@@ -22,6 +31,10 @@ use std::time::Duration;
 
 /// Longest time an effect takes in a simulation.
 const EFFECT_MS_MAX: u64 = 20;
+/// How long one takes that is slow: longer than any bound of a caller.
+const SLOW: Duration = Duration::from_secs(150);
+/// Of so many faults of an effect, one is that it is slow.
+const ONE_SLOW_OF: u64 = 4;
 /// How long the ask of a silent shim takes; what the real adapter waits.
 const SILENT_ASK: Duration = Duration::from_secs(10);
 
@@ -59,6 +72,20 @@ pub(crate) struct Node {
     steps: u64,
     /// The step at which it dies.
     dies_at: Option<u64>,
+    /// Whether it has.
+    died: bool,
+    /// What happened.
+    pub(crate) tally: Tally,
+    /// Laws that were broken.
+    pub(crate) violations: Vec<String>,
+    /// What is wrong with this orlop.
+    bug: Option<Bug>,
+    /// Whether some faults are that an effect is slow.
+    slow: bool,
+    /// Of a thousand programs, how many don't heed their stop signal.
+    pub(crate) deaf_per_mille: u64,
+    /// A record that is written when the next one comes; see [`Bug::ActBeforeRecord`].
+    pub(crate) late_record: Option<records::Late>,
     /// How often each port's method was called.
     pub calls: BTreeMap<&'static str, u64>,
 }
@@ -130,6 +157,13 @@ impl World {
             daemon: 0,
             steps: 0,
             dies_at: None,
+            died: false,
+            tally: Tally::default(),
+            violations: Vec::new(),
+            bug: None,
+            slow: false,
+            deaf_per_mille: 0,
+            late_record: None,
             calls: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(node)), daemon: 0 }
@@ -141,7 +175,7 @@ impl World {
         let mut node = self.node();
         node.daemon += 1;
         node.listener = None;
-        (node.steps, node.dies_at) = (0, None);
+        (node.steps, node.dies_at, node.died, node.late_record) = (0, None, false, None);
         Self { inner: Arc::clone(&self.inner), daemon: node.daemon }
     }
 
@@ -160,22 +194,12 @@ impl World {
     #[must_use]
     pub fn dead(&self) -> bool {
         let node = self.node();
-        node.daemon != self.daemon || node.dies_at.is_some_and(|at| node.steps >= at)
+        node.daemon != self.daemon || node.died
     }
 
-    /// One moment at which the daemon may die. Never returns to a daemon that is dead.
+    /// One moment in the middle of an effect at which the daemon may die. Never returns to a daemon that is dead.
     async fn alive(&self) {
-        let dead = {
-            let mut node = self.node();
-            let dies = node.dies_at.is_some_and(|at| node.steps >= at);
-            let another = node.daemon != self.daemon;
-            if dies && !another {
-                node.listener = None;
-            } else if !another {
-                node.steps += 1;
-            }
-            dies || another
-        };
+        let dead = self.node().dies_now(self.daemon, |tally| tally.hit(Fault::DaemonDies));
         if dead {
             std::future::pending::<()>().await;
         }
@@ -190,7 +214,19 @@ impl World {
             network: Arc::new(self.clone()),
             records: Arc::new(self.clone()),
             clock: Arc::new(self.clone()),
+            failpoints: Arc::new(self.clone()),
         }
+    }
+
+    /// Returns how often what happened.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.node().tally.clone()
+    }
+
+    /// Notes a fault that the test itself makes.
+    pub fn hit(&self, fault: Fault) {
+        self.node().tally.hit(fault);
     }
 
     /// Stops or starts making effects fail.
@@ -223,6 +259,16 @@ impl World {
         self.node().panics = Some(effect);
     }
 
+    /// Lets some of the faulty effects be slow instead.
+    pub fn allow_slow(&self) {
+        self.node().slow = true;
+    }
+
+    /// Makes programs of a thousand stop signals not heed them.
+    pub fn set_deaf(&self, per_mille: u64) {
+        self.node().deaf_per_mille = per_mille;
+    }
+
     /// Lets programs ignore every signal but SIGKILL.
     pub fn ignore_signals(&self) {
         self.node().signals_ignored = true;
@@ -230,8 +276,11 @@ impl World {
 
     /// Lets a shim stop, or start again, to answer.
     pub fn silence(&self, sandbox: &SandboxId, silent: bool) {
-        if let Some(shim) = self.node().shims.get_mut(sandbox) {
-            shim.silent = silent;
+        let mut node = self.node();
+        let Some(shim) = node.shims.get_mut(sandbox) else { return };
+        shim.silent = silent;
+        if silent {
+            node.tally.hit(Fault::ShimSilent);
         }
     }
 
@@ -242,6 +291,9 @@ impl World {
             shim.tasks.retain(|_, task| matches!(task, Task::Ended(_)));
             std::mem::replace(&mut shim.alive, false)
         });
+        if was_there {
+            node.tally.hit(Fault::ShimDies);
+        }
         let listener = node.listener.clone();
         drop(node);
         if let (true, Some(listener)) = (was_there, listener) {
@@ -297,11 +349,16 @@ impl World {
         let (pause, fails) = {
             let mut node = self.node();
             *node.calls.entry(name).or_default() += 1;
-            let pause = node.random.next() % EFFECT_MS_MAX;
+            let pause = Duration::from_millis(node.random.next() % EFFECT_MS_MAX);
             let faults = node.faults_per_mille;
-            (pause, node.chance(faults))
+            let faulty = node.chance(faults);
+            let slow = faulty && node.slow && node.random.next().is_multiple_of(ONE_SLOW_OF);
+            if faulty {
+                node.tally.hit(fault(name, slow));
+            }
+            (if slow { SLOW } else { pause }, faulty && !slow)
         };
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        tokio::time::sleep(pause).await;
         self.alive().await;
         if fails {
             Err(Failure::new(ErrorKind::Unavailable, format!("{name}: a fault of the simulation")))
@@ -311,7 +368,30 @@ impl World {
     }
 }
 
+fn fault(effect: &str, slow: bool) -> Fault {
+    match effect {
+        _ if slow => Fault::Slow,
+        records::PUT => Fault::RecordFails,
+        _ => Fault::Fails,
+    }
+}
+
 impl Node {
+    /// One moment at which the daemon may die: says whether it has. `here` notes where it died, once.
+    pub(crate) fn dies_now(&mut self, daemon: u64, here: impl FnOnce(&mut Tally)) -> bool {
+        if daemon != self.daemon || self.died {
+            return true;
+        }
+        if self.dies_at.is_some_and(|at| self.steps >= at) {
+            self.died = true;
+            self.listener = None;
+            here(&mut self.tally);
+            return true;
+        }
+        self.steps += 1;
+        false
+    }
+
     /// Draws from the seed.
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.random.next() % 1000 < per_mille

@@ -1,6 +1,6 @@
 //! Networks in memory.
 
-use crate::World;
+use crate::{Bug, World};
 use orlop_model::SandboxId;
 use orlop_model::error::Result;
 use orlop_model::ports::{Answer, Network, NetworkNamespace};
@@ -16,7 +16,11 @@ impl Network for World {
     ) -> Answer<'a, Result<Vec<Attachment>>> {
         Box::pin(async move {
             self.begins().await;
-            self.node().addresses.insert(id.clone());
+            {
+                let mut node = self.node();
+                node.makes_of_sandbox("the address", id);
+                node.addresses.insert(id.clone());
+            }
             self.effect("attach").await?;
             let addresses = vec![std::net::Ipv4Addr::new(10, 0, 0, 2).into()];
             self.answers(vec![Attachment { network: "sim".to_owned(), interface: "eth0".to_owned(), addresses }]).await
@@ -28,9 +32,10 @@ impl Network for World {
             self.effect("detach").await?;
             {
                 let mut node = self.node();
-                let used = node.shims.get(id).is_some_and(|shim| !shim.dropped);
-                assert!(!used, "an address was given back while a shim could still use it");
-                node.addresses.remove(id);
+                node.gives_address_back(id);
+                if !node.has(Bug::AddressKept) {
+                    node.addresses.remove(id);
+                }
             }
             self.answers(()).await
         })

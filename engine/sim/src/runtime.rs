@@ -1,6 +1,6 @@
 //! Sandboxes and processes in memory. A program runs until a signal or [`World::end_task`] ends it, or for no time at all.
 
-use crate::{Shim, Task, World};
+use crate::{Bug, Fault, Shim, Task, World};
 use orlop_model::container_state::{Checked, Ended, Exit};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::{
@@ -26,8 +26,12 @@ impl World {
     fn launch(&self, sandbox: &SandboxId, id: &ContainerId) -> Result<(Launched, Option<Ended>)> {
         let at = World::now(self);
         let mut node = self.node();
+        node.makes_of_container("the process", id);
         let short_lives = node.short_lives_per_mille;
         let short = node.chance(short_lives);
+        if short {
+            node.tally.hit(Fault::EndsAtOnce);
+        }
         node.next_pid += 1;
         let pid = node.next_pid;
         let gone = || Failure::new(ErrorKind::Unavailable, "the sandbox has no shim");
@@ -45,6 +49,16 @@ impl World {
 }
 
 impl World {
+    fn is_deaf(&self) -> bool {
+        let mut node = self.node();
+        let deaf = node.deaf_per_mille;
+        let deaf = node.signals_ignored || node.chance(deaf);
+        if deaf {
+            node.tally.hit(Fault::SignalIgnored);
+        }
+        deaf
+    }
+
     /// Ends a sandbox's processes. Their ends are kept once, until they are forgotten or this is called again.
     fn take_down(&self, id: &SandboxId) -> Vec<(ContainerId, Ended)> {
         let now = World::now(self);
@@ -57,6 +71,9 @@ impl World {
         let mut node = self.node();
         let Some(shim) = node.shims.remove(id) else { return Vec::new() };
         let ends: Vec<_> = shim.tasks.into_iter().map(|(id, task)| (id, ended(task))).collect();
+        if node.has(Bug::ExitForgotten) {
+            return Vec::new();
+        }
         if !shim.dropped && !ends.is_empty() {
             let tasks = ends.iter().map(|(id, ended)| (id.clone(), Task::Ended(ended.clone()))).collect();
             node.shims.insert(id.clone(), Shim { alive: false, silent: false, dropped: true, tasks });
@@ -73,7 +90,11 @@ impl Runtime for World {
     fn raise<'a>(&'a self, id: &'a SandboxId, _spec: &'a SandboxSpec) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.begins().await;
-            self.node().shims.insert(id.clone(), Shim { alive: true, ..Shim::default() });
+            {
+                let mut node = self.node();
+                node.makes_of_sandbox("the shim", id);
+                node.shims.insert(id.clone(), Shim { alive: true, ..Shim::default() });
+            }
             self.effect("raise").await?;
             self.answers(()).await
         })
@@ -154,7 +175,7 @@ impl Runtime for World {
     fn signal<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId, signal: u8) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("signal").await?;
-            if signal == SIGKILL || !self.node().signals_ignored {
+            if signal == SIGKILL || !self.is_deaf() {
                 self.end_task(sandbox, id, Exit::Signal { signal, oom: false });
             }
             self.answers(()).await
@@ -178,6 +199,12 @@ impl Runtime for World {
             self.effect("drop task").await?;
             {
                 let mut node = self.node();
+                let task = node.shims.get(sandbox).and_then(|shim| shim.tasks.get(id)).cloned();
+                match task {
+                    Some(task) => node.forgets_end(id, &task),
+                    None if node.has(Bug::NotRepeatable) => return Err(internal(format!("there is no task {id}"))),
+                    None => {}
+                }
                 if let Some(shim) = node.shims.get_mut(sandbox) {
                     shim.tasks.remove(id);
                     if shim.dropped && shim.tasks.is_empty() {

@@ -71,6 +71,11 @@ impl<S, E: Copy + PartialEq, W: Copy> Cell<S, E, W> {
         self.owed.is_none() && self.under_way.is_none()
     }
 
+    /// Returns the effect owed.
+    pub(crate) fn owed(&self) -> Option<E> {
+        self.owed
+    }
+
     /// Returns the effect under way.
     pub(crate) fn under_way(&self) -> Option<E> {
         self.under_way

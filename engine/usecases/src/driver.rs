@@ -10,6 +10,7 @@ mod sandbox;
 use crate::cell::Cell;
 use crate::engine::Node;
 use crate::wanted::{ContainerWanted, SandboxWanted};
+use crate::write;
 use orlop_model::container_state::{ContainerEffect, ContainerEvent, ContainerState, Ended, Preparing};
 use orlop_model::error::{Failure, Result};
 use orlop_model::ports::Observed;
@@ -88,6 +89,8 @@ pub(crate) struct Driver {
     inbox: Inbox,
     asked: Arc<SandboxAsked>,
     sandbox: SandboxCell,
+    /// Gives up the attach under way.
+    give_up: Option<oneshot::Sender<()>>,
     containers: BTreeMap<ContainerId, (Arc<ContainerAsked>, ContainerCell)>,
     /// Containers to start once the sandbox is ready, with who asked.
     after_ready: Vec<(ContainerId, Reply)>,
@@ -103,6 +106,7 @@ impl Driver {
             inbox,
             asked,
             sandbox: Cell::new(state),
+            give_up: None,
             containers: BTreeMap::new(),
             after_ready: Vec::new(),
             unheard: BTreeSet::new(),
@@ -118,12 +122,7 @@ impl Driver {
     /// Builds a new sandbox, then drives it until nothing is left of it.
     pub(crate) async fn begin(mut self, mail: mpsc::UnboundedReceiver<Message>, reply: Reply) {
         let (state, effect) = sandbox_state::begin(self.node.ports.clock.now());
-        let records = &self.node.ports.records;
-        let id = &self.asked.id;
-        let written = match records.put_sandbox(&self.asked).await {
-            Ok(()) => records.put_sandbox_state(id, &state).await,
-            Err(failure) => Err(failure),
-        };
+        let written = write::new_sandbox(&self.node, &self.asked, &state).await;
         self.sandbox.state = state;
         self.sandbox.wait(SandboxWanted::Built, reply);
         match written {

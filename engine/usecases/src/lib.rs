@@ -12,11 +12,13 @@ mod driver;
 mod engine;
 mod exec;
 mod facade;
+mod moment;
 mod perform;
 mod recover;
 mod registry;
 mod sweep;
 mod wanted;
+mod write;
 
 pub use engine::{Engine, Policy};
 pub use facade::{Changed, CreateContainer, Difference, Facade, Health, RunSandbox};

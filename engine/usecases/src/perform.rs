@@ -1,8 +1,10 @@
 //! Performs one effect and says how it ended. Requests and recovery both come through here; each arm may run twice.
 
 use crate::engine::Node;
+use crate::moment;
 use orlop_model::ContainerId;
 use orlop_model::container_state::{ContainerEffect, ContainerEvent, ContainerState, Ended};
+use orlop_model::effect::Effect;
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::image::ImageConfig;
 use orlop_model::ports::{Launched, Start};
@@ -19,19 +21,23 @@ pub(crate) async fn sandbox(
 ) -> (SandboxEvent, Vec<(ContainerId, Ended)>) {
     let id = &asked.id;
     let ports = &node.ports;
-    let done = match effect {
-        SandboxEffect::RaiseShim => ports.runtime.raise(id, &asked.spec).await.map(|()| SandboxEvent::ShimRaised),
-        SandboxEffect::Attach => attach(node, asked).await.map(SandboxEvent::Attached),
-        SandboxEffect::DropShim => match ports.runtime.drop_sandbox(id).await {
-            Ok(ends) => return (SandboxEvent::ShimDropped, ends),
-            Err(failure) => Err(failure),
-        },
-        SandboxEffect::Detach => ports.network.detach(id).await.map(|()| SandboxEvent::Detached),
-        SandboxEffect::Forget => ports.records.forget_sandbox(id).await.map(|()| SandboxEvent::Forgotten),
-        SandboxEffect::DropContainers => {
-            Err(Failure::new(ErrorKind::Internal, "dropping containers is the driver's own effect"))
+    let mut ends = Vec::new();
+    let work = async {
+        match effect {
+            SandboxEffect::RaiseShim => ports.runtime.raise(id, &asked.spec).await.map(|()| SandboxEvent::ShimRaised),
+            SandboxEffect::Attach => attach(node, asked).await.map(SandboxEvent::Attached),
+            SandboxEffect::DropShim => {
+                ends = ports.runtime.drop_sandbox(id).await?;
+                Ok(SandboxEvent::ShimDropped)
+            }
+            SandboxEffect::Detach => ports.network.detach(id).await.map(|()| SandboxEvent::Detached),
+            SandboxEffect::Forget => ports.records.forget_sandbox(id).await.map(|()| SandboxEvent::Forgotten),
+            SandboxEffect::DropContainers => {
+                Err(Failure::new(ErrorKind::Internal, "dropping containers is the driver's own effect"))
+            }
         }
     };
+    let done = moment::around(node, Effect::Sandbox(effect), work).await;
     let tried = match effect {
         SandboxEffect::RaiseShim => "start the sandbox's shim",
         SandboxEffect::Attach => "attach the sandbox's network",
@@ -40,8 +46,8 @@ pub(crate) async fn sandbox(
         SandboxEffect::DropContainers => "remove the sandbox's containers",
         SandboxEffect::Forget => "delete the sandbox's record",
     };
-    let event = done.unwrap_or_else(|failure| SandboxEvent::Failed(effect, failure.while_trying(tried)));
-    (event, Vec::new())
+    // What came to light stays so, also when the rest failed.
+    (done.unwrap_or_else(|failure| SandboxEvent::Failed(effect, failure.while_trying(tried))), ends)
 }
 
 async fn attach(node: &Node, asked: &SandboxAsked) -> Result<Vec<Attachment>> {
@@ -64,23 +70,26 @@ pub(crate) async fn container(
 ) -> ContainerEvent {
     let (pod, id) = (&sandbox.id, &asked.id);
     let ports = &node.ports;
-    let done = match effect {
-        ContainerEffect::PrepareRootfs => {
-            ports.images.prepare(id, &asked.spec.image).await.map(|()| ContainerEvent::RootfsReady)
+    let work = async {
+        match effect {
+            ContainerEffect::PrepareRootfs => {
+                ports.images.prepare(id, &asked.spec.image).await.map(|()| ContainerEvent::RootfsReady)
+            }
+            ContainerEffect::Check => check(node, sandbox, asked).await,
+            ContainerEffect::Start => start(node, sandbox, asked).await,
+            ContainerEffect::AskToEnd => {
+                let signal = state.checked().map_or(SIGTERM, |checked| checked.stop_signal);
+                ports.runtime.signal(pod, id, signal).await.map(|()| ContainerEvent::Signalled)
+            }
+            ContainerEffect::Kill => ports.runtime.kill(pod, id).await.map(|()| ContainerEvent::Signalled),
+            ContainerEffect::Freeze => ports.runtime.freeze(pod, id).await.map(|()| ContainerEvent::Frozen),
+            ContainerEffect::Thaw => ports.runtime.thaw(pod, id).await.map(|()| ContainerEvent::Thawed),
+            ContainerEffect::DropTask => ports.runtime.drop_task(pod, id).await.map(|()| ContainerEvent::TaskDropped),
+            ContainerEffect::DropRootfs => ports.images.drop_rootfs(id).await.map(|()| ContainerEvent::RootfsDropped),
+            ContainerEffect::Forget => ports.records.forget_container(id).await.map(|()| ContainerEvent::Forgotten),
         }
-        ContainerEffect::Check => check(node, sandbox, asked).await,
-        ContainerEffect::Start => start(node, sandbox, asked).await,
-        ContainerEffect::AskToEnd => {
-            let signal = state.checked().map_or(SIGTERM, |checked| checked.stop_signal);
-            ports.runtime.signal(pod, id, signal).await.map(|()| ContainerEvent::Signalled)
-        }
-        ContainerEffect::Kill => ports.runtime.kill(pod, id).await.map(|()| ContainerEvent::Signalled),
-        ContainerEffect::Freeze => ports.runtime.freeze(pod, id).await.map(|()| ContainerEvent::Frozen),
-        ContainerEffect::Thaw => ports.runtime.thaw(pod, id).await.map(|()| ContainerEvent::Thawed),
-        ContainerEffect::DropTask => ports.runtime.drop_task(pod, id).await.map(|()| ContainerEvent::TaskDropped),
-        ContainerEffect::DropRootfs => ports.images.drop_rootfs(id).await.map(|()| ContainerEvent::RootfsDropped),
-        ContainerEffect::Forget => ports.records.forget_container(id).await.map(|()| ContainerEvent::Forgotten),
     };
+    let done = moment::around(node, Effect::Container(effect), work).await;
     let tried = match effect {
         ContainerEffect::PrepareRootfs => "prepare the container's root file system",
         ContainerEffect::Check => "check the container",

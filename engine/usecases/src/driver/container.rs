@@ -4,6 +4,7 @@ use super::outcome::{Outcome, PANICKED};
 use super::{ContainerCell, Driver, Message, Reply, Rules, Unrecorded, no_container};
 use crate::perform;
 use crate::wanted::{self, ContainerWanted};
+use crate::write;
 use orlop_model::ContainerId;
 use orlop_model::container_state::{self, ContainerEffect, ContainerEvent, ContainerState};
 use orlop_model::error::{ErrorKind, Failure, Result};
@@ -25,11 +26,7 @@ impl Driver {
             return;
         }
         let (state, effect) = container_state::begin(self.node.ports.clock.now());
-        let records = &self.node.ports.records;
-        let written = match records.put_container(&asked).await {
-            Ok(()) => records.put_container_state(&id, &state).await,
-            Err(failure) => Err(failure),
-        };
+        let written = write::new_container(&self.node, &asked, &state).await;
         let mut cell = ContainerCell::new(state);
         cell.wait(ContainerWanted::Created, reply);
         if written.is_ok() {
@@ -160,7 +157,7 @@ impl Driver {
             self.node.registry.leave_container(id);
             cell.answer(wanted::container);
             self.containers.remove(id);
-            self.containers_gone();
+            self.containers_gone().await;
             return Ok(());
         }
         self.pump_container(id);
@@ -229,7 +226,7 @@ impl Driver {
         if matches!(state, ContainerState::Gone { .. }) {
             return Ok(());
         }
-        self.node.ports.records.put_container_state(id, state).await.map_err(|failure| {
+        write::container_state(&self.node, id, state).await.map_err(|failure| {
             let failure = failure.while_trying("record the container's state");
             warn!(container = %id, error = %failure, "state could not be recorded");
             failure

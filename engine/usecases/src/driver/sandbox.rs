@@ -2,15 +2,18 @@
 
 use super::outcome::{Outcome, PANICKED};
 use super::{Driver, Message, Reply, Unrecorded};
-use crate::perform;
 use crate::wanted::{self, ContainerWanted, SandboxWanted};
+use crate::write;
+use crate::{moment, perform};
 use orlop_model::ContainerId;
 use orlop_model::container_state::{ContainerEvent, Ended, Force};
+use orlop_model::effect::{Effect, Moment};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::internal;
 use orlop_model::sandbox_state::{self, SandboxEffect, SandboxEvent, SandboxState};
 use orlop_model::time::Timestamp;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
 impl Driver {
@@ -124,7 +127,7 @@ impl Driver {
             return Ok(());
         }
         let id = &self.asked.id;
-        self.node.ports.records.put_sandbox_state(id, state).await.map_err(|failure| {
+        write::sandbox_state(&self.node, id, state).await.map_err(|failure| {
             let failure = failure.while_trying("record the sandbox's state");
             warn!(sandbox = %id, error = %failure, "state could not be recorded");
             failure
@@ -139,7 +142,7 @@ impl Driver {
         if let Some(at) = self.sandbox.arm(self.sandbox.state.due()) {
             self.set_timer(at, Message::SandboxDue(at));
         }
-        let Some(effect) = self.sandbox.begin() else { return };
+        let Some(effect) = self.sandbox.begin() else { return self.give_up_attach() };
         if effect == SandboxEffect::DropContainers {
             return self.drop_containers().await;
         }
@@ -147,27 +150,52 @@ impl Driver {
         let panicked = Message::SandboxDone { effect, event, ends: Vec::new() };
         let outcome = Outcome::new(self.inbox.clone(), panicked);
         let (node, asked) = (self.node.clone(), Arc::clone(&self.asked));
+        let (give_up, given_up) = oneshot::channel();
+        self.give_up = (effect == SandboxEffect::Attach).then_some(give_up);
         let work = async move {
-            let (event, ends) = perform::sandbox(&node, &asked, effect).await;
+            let work = perform::sandbox(&node, &asked, effect);
+            let (event, ends) = match effect {
+                SandboxEffect::Attach => unless_given_up(work, given_up).await,
+                SandboxEffect::RaiseShim | SandboxEffect::DropShim | SandboxEffect::Detach => work.await,
+                SandboxEffect::DropContainers | SandboxEffect::Forget => work.await,
+            };
             outcome.say(Message::SandboxDone { effect, event, ends });
         };
         self.node.ports.clock.spawn("sandbox effect", Box::pin(work));
+    }
+
+    /// Nobody waits for an attach that is no longer wanted: it may hang, on a plugin or the kernel. Giving it up is safe, since
+    /// what is owed instead ends in a detach, which undoes it however far it came.
+    fn give_up_attach(&mut self) {
+        if self.sandbox.owed().is_some()
+            && let Some(give_up) = self.give_up.take()
+        {
+            info!(sandbox = %self.asked.id, "the attach under way is given up");
+            // One that has ended meanwhile does not mind.
+            let _ = give_up.send(());
+        }
     }
 
     // --- its containers ---
 
     /// The driver's own effect: it ends when the last container has left.
     async fn drop_containers(&mut self) {
+        let moment = moment::reach(&self.node, Effect::Sandbox(SandboxEffect::DropContainers), Moment::Before).await;
+        if let Err(failure) = moment {
+            return self.containers_dropped(SandboxEvent::Failed(SandboxEffect::DropContainers, failure));
+        }
         let ids: Vec<_> = self.containers.keys().cloned().collect();
         for id in ids {
             self.quietly_feed_container(&id, ContainerEvent::RemoveAsked(Force::Yes)).await;
         }
-        self.containers_gone();
+        self.containers_gone().await;
     }
 
-    pub(super) fn containers_gone(&mut self) {
+    pub(super) async fn containers_gone(&mut self) {
         if self.dropping_containers() && self.containers.is_empty() {
-            self.containers_dropped(SandboxEvent::ContainersGone);
+            let moment = moment::reach(&self.node, Effect::Sandbox(SandboxEffect::DropContainers), Moment::After).await;
+            let failed = |failure| SandboxEvent::Failed(SandboxEffect::DropContainers, failure);
+            self.containers_dropped(moment.map_or_else(failed, |()| SandboxEvent::ContainersGone));
         }
     }
 
@@ -181,11 +209,11 @@ impl Driver {
 
     /// No process outlives its shim: each container hears how it ended, and then that nothing of it is left.
     pub(super) async fn shim_dropped(&mut self, event: &SandboxEvent, ends: Vec<(ContainerId, Ended)>) {
-        if *event != SandboxEvent::ShimDropped {
-            return;
-        }
         for (id, ended) in ends {
             self.quietly_feed_container(&id, ContainerEvent::Ended(ended)).await;
+        }
+        if *event != SandboxEvent::ShimDropped {
+            return;
         }
         let ids: Vec<_> = self.containers.keys().cloned().collect();
         for id in ids {
@@ -216,6 +244,21 @@ impl Driver {
         for (_, reply) in std::mem::take(&mut self.after_ready) {
             // A caller that has left does not mind.
             drop(reply.send(Err(why.clone())));
+        }
+    }
+}
+
+/// Waits for an effect, but not when it is given up.
+async fn unless_given_up(
+    work: impl Future<Output = (SandboxEvent, Vec<(ContainerId, Ended)>)>,
+    given_up: oneshot::Receiver<()>,
+) -> (SandboxEvent, Vec<(ContainerId, Ended)>) {
+    tokio::select! {
+        biased;
+        done = work => done,
+        Ok(()) = given_up => {
+            let failure = Failure::new(ErrorKind::Cancelled, "attach the sandbox's network: it is no longer wanted");
+            (SandboxEvent::Failed(SandboxEffect::Attach, failure), Vec::new())
         }
     }
 }

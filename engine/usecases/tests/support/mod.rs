@@ -1,6 +1,10 @@
 //! What the tests of pod lives share: a node in memory, and what a caller asks of it.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; no test uses all of it")]
 
+pub mod laws;
+pub mod life;
+pub mod story;
+
 use orlop_model::container::*;
 use orlop_model::container_state::ContainerState;
 use orlop_model::image::Image;
