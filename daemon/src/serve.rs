@@ -117,7 +117,7 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
     let settings = orlop_cri::Config { recursive_read_only: recursive_read_only() };
     info!(
         socket = %config.socket.display(), root = %config.root.display(), sandboxes = recovered.sandboxes,
-        containers = recovered.containers, silent = recovered.silent, actions = recovered.actions,
+        containers = recovered.containers, silent = recovered.silent, actions = recovered.actions.len(),
         set_aside = recovered.set_aside.len(), ms = began.elapsed().as_millis(),
         version = env!("CARGO_PKG_VERSION"), "serving"
     );

@@ -1,6 +1,6 @@
 //! What must hold at every step of a simulation, whatever happens: looked at by the world itself as the daemon acts on it.
 
-use crate::{Node, Task, World};
+use crate::{Node, World};
 use orlop_model::container_state::ContainerState;
 use orlop_model::sandbox_state::SandboxState;
 use orlop_model::{ContainerId, SandboxId};
@@ -46,22 +46,6 @@ impl Node {
     pub(crate) fn gives_address_back(&mut self, id: &SandboxId) {
         if self.shims.get(id).is_some_and(|shim| !shim.dropped) {
             self.violations.push(format!("the address of sandbox {id} was given back while a shim could still use it"));
-        }
-    }
-
-    /// The shim forgets an end only when a record has it, or nobody will ask.
-    pub(crate) fn forgets_end(&mut self, id: &ContainerId, task: &Task) {
-        use ContainerState as S;
-        let Task::Ended(_) = task else { return };
-        let record =
-            self.records.containers.iter().find(|(asked, _)| asked.id == *id).and_then(|(_, state)| state.clone());
-        match record {
-            None | Some(S::Exited { .. } | S::Removing(_) | S::Starting { .. } | S::Creating { .. }) => {}
-            Some(state @ (S::Created { .. } | S::Running(_) | S::Frozen(_) | S::Stopping { .. } | S::Lost(_)))
-            | Some(state @ S::Gone { .. }) => {
-                self.violations
-                    .push(format!("the end of container {id} was forgotten while its record says {state:?}"));
-            }
         }
     }
 }

@@ -199,11 +199,9 @@ impl Runtime for World {
             self.effect("drop task").await?;
             {
                 let mut node = self.node();
-                let task = node.shims.get(sandbox).and_then(|shim| shim.tasks.get(id)).cloned();
-                match task {
-                    Some(task) => node.forgets_end(id, &task),
-                    None if node.has(Bug::NotRepeatable) => return Err(internal(format!("there is no task {id}"))),
-                    None => {}
+                let known = node.shims.get(sandbox).is_some_and(|shim| shim.tasks.contains_key(id));
+                if !known && node.has(Bug::NotRepeatable) {
+                    return Err(internal(format!("there is no task {id}")));
                 }
                 if let Some(shim) = node.shims.get_mut(sandbox) {
                     shim.tasks.remove(id);

@@ -193,11 +193,11 @@ impl Driver {
     async fn shim_answered(&mut self, observed: &Observed) {
         let now = self.node.ports.clock.now();
         for id in std::mem::take(&mut self.unheard) {
-            let event = match self.containers.get(&id) {
-                Some((_, cell)) if cell.idle() => reconcile::of_container(&cell.state, &id, Some(observed), now),
-                Some(_) | None => None,
-            };
-            if let Some(event) = event {
+            let Some((_, cell)) = self.containers.get(&id) else { continue };
+            let event = reconcile::of_container(&cell.state, &id, Some(observed), now);
+            // The end of a task stays true whatever is under way, and is reported only here: a signal finds nobody any more.
+            let is_end = matches!(event, Some(ContainerEvent::Ended(_))) && cell.state.task().is_some();
+            if let Some(event) = event.filter(|_| is_end || cell.idle()) {
                 info!(container = %id, ?event, "its shim answers");
                 self.quietly_feed_container(&id, event).await;
             }

@@ -36,7 +36,7 @@ pub struct Recovered {
     /// Sandboxes whose shim has not answered in time; they are asked on.
     pub silent: usize,
     /// Differences that were put right, or are being swept.
-    pub actions: usize,
+    pub actions: Vec<Action>,
     /// Records set aside since they could not be read: where they are now, and what was wrong.
     pub set_aside: Vec<(PathBuf, String)>,
 }
@@ -56,7 +56,7 @@ pub(crate) async fn recover(node: &Node) -> Result<Recovered> {
         sandboxes: loaded.sandboxes.len(),
         containers: loaded.containers.len(),
         silent: loaded.sandboxes.len() - world.observed.len(),
-        actions: actions.len(),
+        actions: actions.clone(),
         set_aside: loaded.set_aside,
     };
     put_right(node, actions).await;

@@ -67,7 +67,8 @@ fn created(state: &ContainerState, checked: &Checked, event: ContainerEvent, now
     Ok(match event {
         E::StartAsked => (starting_since(now, checked), Some(Do::Start)),
         E::StopAsked { .. } | E::SandboxDown => (exited_as(unstarted(now), checked, None), None),
-        E::RemoveAsked(_) => remove(Leaving::Rootfs, checked, Some(unstarted(now))),
+        // By way of the task: one whose start was cut off may yet have one.
+        E::RemoveAsked(_) => remove(Leaving::Task, checked, Some(unstarted(now))),
         E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::NotRunning),
         E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Ended(_) | E::Frozen | E::Thawed => {
             return quiet(state);
@@ -101,7 +102,8 @@ fn starting(
         E::SandboxDown => {
             never_started("the sandbox was stopped while the program was started".to_owned(), checked, now)
         }
-        E::Interrupted => never_started("the daemon stopped before the program was started".to_owned(), checked, now),
+        // The shim knows of no start: it never came to that, and who asks again is served.
+        E::Interrupted => (ContainerState::Created { checked: checked.clone() }, None),
         E::StopAsked { grace } => {
             let stop = Some(stop.map_or(grace, |earlier| earlier.min(grace)));
             (ContainerState::Starting { since, checked: checked.clone(), stop }, None)

@@ -216,8 +216,8 @@ impl Driver {
         cell.unrecorded = recorded.err().map(|failure| (failure, failures.saturating_add(1)));
         if let Some((_, failures)) = cell.unrecorded {
             self.record_later(failures, Message::RecordContainer(id.clone()));
-        } else if matches!(cell.state, ContainerState::Exited { task: Some(_), .. }) && cell.idle() {
-            // Now the shim may forget it.
+        } else if matches!(cell.state, ContainerState::Exited { task: Some(_), .. }) {
+            // Now the shim may forget it; what is still under way, such as a slow signal, comes first.
             self.quietly_feed_container(id, ContainerEvent::Interrupted).await;
         }
     }
