@@ -19,6 +19,8 @@ pub const READY_LIMIT: Duration = Duration::from_secs(20);
 pub const END_LIMIT: Duration = Duration::from_secs(20);
 /// Folder of the binaries under test; without it they are looked for beside the test's own.
 const BINARIES: &str = "ORLOP_BIN_DIR";
+/// The variable by which failpoints are set.
+const FAILPOINTS: &str = "ORLOPD_FAILPOINTS";
 /// How many of the daemon's last lines a failing test prints.
 const LOG_LINES: usize = 60;
 
@@ -69,6 +71,25 @@ impl Node {
     /// Sets a variable of the daemon's environment from the next start on.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Lets failpoints strike from the next start on (`orlopd --help` says how they are written); none with `None`.
+    pub fn set_failpoints(&mut self, rules: Option<&str>) {
+        self.environment.retain(|(name, _)| name != FAILPOINTS);
+        self.environment.extend(rules.map(|rules| (FAILPOINTS.to_owned(), rules.to_owned())));
+    }
+
+    /// Returns how the daemon ended, if it has: by a failpoint, or by a fault.
+    ///
+    /// # Panics
+    /// When it was not running.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        let daemon = self.daemon.as_mut().expect("the daemon was started");
+        let status = daemon.try_wait().expect("it is our child");
+        if status.is_some() {
+            self.daemon = None;
+        }
+        status
     }
 
     /// Returns its ground.

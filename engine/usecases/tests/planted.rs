@@ -40,12 +40,12 @@ fn acting_before_the_record_is_caught() {
 
 #[test]
 fn a_dropped_undo_is_caught() {
-    is_caught(Bug::UndoDropped, "");
+    is_caught(Bug::UndoDropped, "SweepRootfs");
 }
 
 #[test]
 fn an_effect_that_can_not_be_repeated_is_caught() {
-    is_caught(Bug::NotRepeatable, "");
+    is_caught(Bug::NotRepeatable, "left to put right");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_forgotten_exit_is_caught() {
 
 #[test]
 fn a_kept_address_is_caught() {
-    is_caught(Bug::AddressKept, "");
+    is_caught(Bug::AddressKept, "something is left");
 }
 
 #[test]

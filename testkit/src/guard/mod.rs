@@ -161,6 +161,16 @@ impl Guard {
         self.lasting(|| before.leaks_until(&self.now()))
     }
 
+    /// The same but for some kinds of things.
+    #[must_use]
+    pub fn differences_but(&self, before: &Snapshot, ignored: &[Kind]) -> Vec<Leak> {
+        self.lasting(|| {
+            let mut leaks = before.leaks_until(&self.now());
+            leaks.retain(|leak| !ignored.contains(&leak.kind()));
+            leaks
+        })
+    }
+
     fn look(&self) -> Vec<Leak> {
         let mut before = self.host.clone();
         for (_, snapshot) in self.grounds().iter() {
