@@ -160,6 +160,14 @@ impl Cri {
         Ok(view)
     }
 
+    /// The same for who wants it ended: also one whose creation hangs.
+    pub(crate) fn sandbox_to_end(&self, id: &str) -> Result<Arc<SandboxView>, Failure> {
+        request::about_sandbox(id);
+        let view = self.facade.find_sandbox_to_end(id)?;
+        request::about_sandbox(view.asked.id.as_str());
+        Ok(view)
+    }
+
     /// Finds a container by id or unique prefix, and notes in the log which one the request is about.
     pub(crate) fn container(&self, id: &str) -> Result<Arc<ContainerView>, Failure> {
         request::about_container(id);

@@ -4,6 +4,7 @@ mod claim;
 mod clock;
 mod config;
 mod failpoints;
+mod memory;
 mod serve;
 
 use clap::Parser;

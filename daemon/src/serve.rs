@@ -125,6 +125,7 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
     let mut server = std::pin::pin!(orlop_cri::serve(listener, facade, settings, wait_for(end)));
     tokio::select! {
         ended = &mut server => return Err(ended.map_or_else(Error::Serve, |()| Error::Ended)),
+        never = crate::memory::give_back_when_pods_go(&engine) => match never {},
         () = signals.told_to_end() => info!("told to end"),
     }
     told.send_replace(true);

@@ -7,6 +7,7 @@ use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint, Uri};
 pub use tonic::{Code, Status};
@@ -17,10 +18,11 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(60);
 /// What clients of the CRI accept in one message; the kubelet's own limit.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// A client of one daemon. Calls block; a thread that wants to call beside others makes one of its own.
+/// A client of one daemon. Calls block; clones share a connection.
+#[derive(Clone)]
 pub struct Client {
     socket: PathBuf,
-    executor: tokio::runtime::Runtime,
+    executor: Arc<tokio::runtime::Runtime>,
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
 }
@@ -57,7 +59,7 @@ impl Client {
             socket: socket.to_owned(),
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             images: ImageServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
-            executor,
+            executor: Arc::new(executor),
         }
     }
 

@@ -103,7 +103,15 @@ impl Pod {
     /// # Errors
     /// As the daemon answers.
     pub fn run_with(node: &Node, config: v1::PodSandboxConfig) -> Result<Self, Status> {
-        let client = node.client();
+        Self::run_over(&node.client(), config)
+    }
+
+    /// The same over a client that others use too: for tests of many pods.
+    ///
+    /// # Errors
+    /// As the daemon answers.
+    pub fn run_over(client: &Client, config: v1::PodSandboxConfig) -> Result<Self, Status> {
+        let client = client.clone();
         let request = v1::RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
         let id = client.run_pod_sandbox(request)?.pod_sandbox_id;
         Ok(Self { id, config, client })

@@ -64,6 +64,12 @@ impl Engine {
         Facade::new(self.clone(), namespace, policy)
     }
 
+    /// Returns how many sandboxes there are, in whatever state.
+    #[must_use]
+    pub fn sandboxes(&self) -> usize {
+        self.node.registry.len()
+    }
+
     /// Returns whether no sandbox is left that has, or may have, anything on the node.
     #[must_use]
     pub fn idle(&self) -> bool {

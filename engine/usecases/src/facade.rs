@@ -135,6 +135,12 @@ impl Facade {
         self.engine.node.registry.find_sandbox(&self.namespace, text)
     }
 
+    /// The same for who wants it ended: also one that is still being created, by its whole id. Its creation may hang.
+    pub fn find_sandbox_to_end(&self, text: &str) -> Result<Arc<SandboxView>> {
+        let whole = SandboxId::parse(text).ok().and_then(|id| self.own_sandbox(&id).ok());
+        whole.map_or_else(|| self.find_sandbox(text), Ok)
+    }
+
     /// Lists sandboxes, oldest first; those being created or gone are left out.
     #[must_use]
     pub fn sandboxes(&self) -> Vec<Arc<SandboxView>> {

@@ -86,7 +86,11 @@ impl Registry {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().sandboxes.is_empty()
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().sandboxes.len()
     }
 
     pub(crate) fn sandbox(&self, id: &SandboxId) -> Option<(Arc<SandboxView>, Inbox)> {

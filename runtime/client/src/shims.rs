@@ -87,7 +87,21 @@ impl Shims {
 
     /// Returns the shim of a sandbox; `None` when it has none.
     pub(crate) async fn find(&self, id: &SandboxId) -> Result<Option<Shim>> {
-        self.find_in(&mut *self.cell(id).lock_owned().await, id).await
+        let cell = self.cell(id);
+        let found = self.find_in(&mut *cell.lock().await, id).await;
+        if matches!(found, Ok(None)) {
+            self.forget_unused(id, &cell);
+        }
+        found
+    }
+
+    /// Forgets a sandbox that was only asked about and has no shim: it may be gone for good, and nobody would do it later.
+    fn forget_unused(&self, id: &SandboxId, cell: &Arc<Cell>) {
+        let mut cells = lock(&self.cells);
+        // Two: the map's and the caller's. Who raises or drops the sandbox meanwhile holds a third.
+        if cells.get(id).is_some_and(|there| Arc::ptr_eq(there, cell)) && Arc::strong_count(cell) == 2 {
+            cells.remove(id);
+        }
     }
 
     /// Returns the shim of a sandbox, or says that what was tried needs one.

@@ -11,6 +11,7 @@ mod life;
 mod lines;
 mod names;
 mod settings;
+mod storms;
 
 use orlop_testkit::client::v1;
 use orlop_testkit::{Client, Code, Status};

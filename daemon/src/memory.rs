@@ -1,0 +1,24 @@
+//! Gives memory back to the kernel after pods have gone: a node that once had many must not pay for them for ever.
+
+use orlop_usecases::Engine;
+use std::convert::Infallible;
+use std::time::Duration;
+use tracing::debug;
+
+/// How often it is looked whether pods have gone. Giving back takes some milliseconds, on a thread of its own.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Looks now and then, until it is dropped.
+pub async fn give_back_when_pods_go(engine: &Engine) -> Infallible {
+    let mut most = 0;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = engine.sandboxes();
+        if now < most {
+            let given = tokio::task::spawn_blocking(orlop_sys::memory::give_back).await.unwrap_or_default();
+            debug!(sandboxes = now, given, "memory of pods that have gone is given back");
+            most = now;
+        }
+        most = most.max(now);
+    }
+}
