@@ -2,14 +2,18 @@
 
 use crate::driver::{Driver, Inbox, Message, Reply};
 use crate::facade::{Difference, Facade};
+use crate::metrics::NodeMetrics;
 use crate::recover::{self, Recovered};
 use crate::registry::Registry;
+use crate::stages::Stages;
 use orlop_model::container_state::{ContainerEvent, Ended};
 use orlop_model::error::Result;
 use orlop_model::ports::{Ports, RuntimeListener};
 use orlop_model::record::{Durability, SandboxAsked};
 use orlop_model::sandbox_state::SandboxEvent;
 use orlop_model::{ContainerId, Namespace, SandboxId};
+use prometheus::IntCounter;
+use prometheus::core::Collector;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -34,6 +38,9 @@ impl std::fmt::Debug for Engine {
 pub(crate) struct Node {
     pub(crate) ports: Ports,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) stages: Arc<Stages>,
+    /// Shims that died by themselves.
+    pub(crate) shims_lost: IntCounter,
 }
 
 /// Which facade refuses what, and when: chosen here and nowhere else.
@@ -52,8 +59,9 @@ pub struct Policy {
 impl Engine {
     /// Loads the records, compares them with the world, and puts right what differs. Requests may come when it returns.
     pub async fn start(ports: Ports) -> Result<(Self, Recovered)> {
-        let node = Node { ports, registry: Arc::new(Registry::default()) };
-        node.ports.runtime.report_to(Arc::new(Listener { registry: Arc::clone(&node.registry) }));
+        let node = Node::new(ports);
+        let (registry, shims_lost) = (Arc::clone(&node.registry), node.shims_lost.clone());
+        node.ports.runtime.report_to(Arc::new(Listener { registry, shims_lost }));
         let recovered = recover::recover(&node).await?;
         Ok((Self { node, requests: Arc::new(Semaphore::new(REQUESTS_MAX)) }, recovered))
     }
@@ -70,10 +78,25 @@ impl Engine {
         self.node.registry.len()
     }
 
+    /// Returns what the node counts, for a Prometheus endpoint.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Box<dyn Collector>> {
+        vec![Box::new(NodeMetrics::new(self.node.clone()))]
+    }
+
     /// Returns whether no sandbox is left that has, or may have, anything on the node.
     #[must_use]
     pub fn idle(&self) -> bool {
         self.node.registry.is_empty()
+    }
+}
+
+impl Node {
+    fn new(ports: Ports) -> Self {
+        let shims_lost = IntCounter::new("orlop_shims_lost_total", "Shims that died by themselves.");
+        let stages = Arc::new(Stages::new(Arc::clone(&ports.clock)));
+        let registry = Arc::new(Registry::default());
+        Self { ports, registry, stages, shims_lost: shims_lost.expect("the name keeps to the rules") }
     }
 }
 
@@ -101,6 +124,7 @@ impl Mail {
 /// Hands what the runtime reports to the driver concerned.
 struct Listener {
     registry: Arc<Registry>,
+    shims_lost: IntCounter,
 }
 
 impl RuntimeListener for Listener {
@@ -112,6 +136,7 @@ impl RuntimeListener for Listener {
     }
 
     fn shim_gone(&self, sandbox: &SandboxId) {
+        self.shims_lost.inc();
         let Some((_, inbox)) = self.registry.sandbox(sandbox) else { return };
         drop(inbox.send(Message::Sandbox { event: Some(SandboxEvent::ShimGone), wait: None }));
     }

@@ -55,6 +55,13 @@ impl Registry {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns all there is, of every namespace, in no order that matters.
+    pub(crate) fn everything(&self) -> (Vec<Arc<SandboxView>>, Vec<Arc<ContainerView>>) {
+        let inner = self.lock();
+        let sandboxes = inner.sandboxes.values().map(|(view, _)| Arc::clone(view));
+        (sandboxes.collect(), inner.containers.values().cloned().collect())
+    }
+
     // --- sandboxes ---
 
     /// Enters a sandbox under its name, unless the name is taken.

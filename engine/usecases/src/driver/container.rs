@@ -247,7 +247,8 @@ impl Driver {
         let outcome = Outcome::new(self.inbox.clone(), panicked);
         let (node, sandbox) = (self.node.clone(), Arc::clone(&self.asked));
         let work = async move {
-            let event = perform::container(&node, &sandbox, &asked, &state, effect).await;
+            let work = perform::container(&node, &sandbox, &asked, &state, effect);
+            let event = node.stages.container(&asked.id, effect, work).await;
             outcome.say(Message::ContainerDone { id: asked.id.clone(), effect, event });
         };
         self.node.ports.clock.spawn("container effect", Box::pin(work));

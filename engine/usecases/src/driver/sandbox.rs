@@ -154,11 +154,14 @@ impl Driver {
         self.give_up = (effect == SandboxEffect::Attach).then_some(give_up);
         let work = async move {
             let work = perform::sandbox(&node, &asked, effect);
-            let (event, ends) = match effect {
-                SandboxEffect::Attach => unless_given_up(work, given_up).await,
-                SandboxEffect::RaiseShim | SandboxEffect::DropShim | SandboxEffect::Detach => work.await,
-                SandboxEffect::DropContainers | SandboxEffect::Forget => work.await,
+            let work = async {
+                match effect {
+                    SandboxEffect::Attach => unless_given_up(work, given_up).await,
+                    SandboxEffect::RaiseShim | SandboxEffect::DropShim | SandboxEffect::Detach => work.await,
+                    SandboxEffect::DropContainers | SandboxEffect::Forget => work.await,
+                }
             };
+            let (event, ends) = node.stages.sandbox(&asked.id, effect, work).await;
             outcome.say(Message::SandboxDone { effect, event, ends });
         };
         self.node.ports.clock.spawn("sandbox effect", Box::pin(work));
