@@ -11,6 +11,7 @@ use crate::tar::TarError;
 use bytes::{Buf, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use orlop_model::{Digest, Failure};
+use prometheus::IntCounter;
 use reqwest::Response;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirBuilder, File};
@@ -98,7 +99,7 @@ async fn fetch_from(
             unpack(&shared, receiver, &blob, &diff_id)
         })
     };
-    let received = receive(answer, sender).await;
+    let received = receive(answer, sender, &shared.metrics.bytes).await;
     let unpacked = unpacking.await.map_err(|error| Error::io("unpack a layer")(io::Error::other(error)))?;
     match received {
         Err(error) => Err(session.unreachable(error, &format!("blob {}", blob.digest))),
@@ -107,8 +108,9 @@ async fn fetch_from(
 }
 
 /// Passes the bytes on. When the other side gives up, it knows why, so that is no failure here.
-async fn receive(mut answer: Response, sender: Sender<Piece>) -> Result<(), reqwest::Error> {
+async fn receive(mut answer: Response, sender: Sender<Piece>, received: &IntCounter) -> Result<(), reqwest::Error> {
     while let Some(bytes) = answer.chunk().await? {
+        received.inc_by(bytes.len() as u64);
         if let Err(SendError(_)) = sender.send(Piece::Data(bytes)).await {
             return Ok(());
         }

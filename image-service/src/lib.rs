@@ -24,6 +24,7 @@ mod layer;
 mod ledger;
 mod manifest;
 mod merge;
+mod metrics;
 mod moments;
 mod overlay;
 mod pull;

@@ -53,11 +53,14 @@ pub(crate) async fn pull(
         .pulls
         .join(key, move || {
             Box::pin(async move {
+                let under_way = work.metrics.begin();
                 let bounded = tokio::time::timeout(PULL_TIME_MAX, run(&work, &reference, &credentials)).await;
-                bounded.unwrap_or_else(|_| {
+                let result = bounded.unwrap_or_else(|_| {
                     let what = format!("the pull of {reference}");
                     Err(Error::TimedOut { what, seconds: PULL_TIME_MAX.as_secs() }.into())
-                })
+                });
+                under_way.ended(&result);
+                result
             })
         })
         .await;

@@ -7,6 +7,7 @@ use crate::flights::Flights;
 use crate::flush::Flusher;
 use crate::index::Index;
 use crate::ledger::Ledger;
+use crate::metrics::PullMetrics;
 use crate::pull::{self, PullKey};
 use crate::reference::Reference;
 use crate::sweep;
@@ -15,6 +16,7 @@ use crate::trash::Trash;
 use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
 use orlop_model::ports::{Answer, Failpoints, Images, Unhindered};
 use orlop_model::{ContainerId, Digest, Failure, ImageId};
+use prometheus::core::Collector;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -55,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) clients: Arc<Clients>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) flusher: Flusher,
+    pub(crate) metrics: PullMetrics,
     pub(crate) pulls: Flights<PullKey, Result<ImageId, Failure>>,
     /// By diff id and blob digest.
     pub(crate) layers: Flights<(Digest, Digest), Result<(), Failure>>,
@@ -103,6 +106,7 @@ impl Store {
             tokens: Arc::new(Tokens::new(Arc::clone(&clients))),
             clients,
             flusher: Flusher::default(),
+            metrics: PullMetrics::new(),
             pulls: Flights::default(),
             layers: Flights::default(),
             records: Mutex::new(()),
@@ -111,6 +115,12 @@ impl Store {
         });
         sweep::load(&shared)?;
         Ok(Self { shared })
+    }
+
+    /// Returns what is counted of pulls, for a Prometheus endpoint.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Box<dyn Collector>> {
+        self.shared.metrics.collectors()
     }
 
     fn run<'a, T, W>(&'a self, work: W) -> Answer<'a, Result<T, Failure>>
