@@ -2,7 +2,7 @@
 //!
 //! A translation, never a dependency: the engine knows nothing of the kubelet. One file per RPC under `sandbox/`,
 //! `container/`, `image/` and `node/`; requests become specs in `translate/`, failures become statuses in `status.rs`.
-//! Start at [`server`]; the table of RPCs is in `service.rs`.
+//! Start at [`serve`]; the table of RPCs is in `service.rs`.
 //!
 //! Always: a request is validated as a whole before anything is done; labels and annotations come back byte for byte; an
 //! object that is not there can be stopped and removed.
@@ -16,6 +16,7 @@ mod json;
 mod node;
 pub mod proto;
 mod request;
+mod requests;
 mod sandbox;
 mod schema;
 mod service;
@@ -23,6 +24,7 @@ mod status;
 mod translate;
 
 pub use difference::difference;
+pub use requests::RequestMetrics;
 pub use translate::mount::RecursiveReadOnly;
 
 use crate::proto::image_service_server::ImageServiceServer;
@@ -30,13 +32,13 @@ use crate::proto::runtime_service_server::RuntimeServiceServer;
 use orlop_model::Namespace;
 use orlop_model::record::Durability;
 use orlop_usecases::{Facade, Policy};
+use requests::CountingLayer;
 use service::Cri;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
-use tonic::transport::server::Router;
 
 /// Longest request. Clients send at most 16 MiB of their own will; a request carries a whole pod config, so twice that.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
@@ -70,9 +72,14 @@ pub fn policy() -> Policy {
     }
 }
 
-/// Returns both services of the CRI, ready to be served.
-#[must_use]
-pub fn server(facade: Facade, config: Config) -> Router {
+/// Serves both services of the CRI on a socket until `end` comes; requests under way are answered first.
+pub async fn serve(
+    listener: UnixListener,
+    facade: Facade,
+    config: Config,
+    requests: RequestMetrics,
+    end: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
     let cri = Arc::new(Cri::new(facade, config));
     let runtime = RuntimeServiceServer::from_arc(Arc::clone(&cri))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -80,15 +87,7 @@ pub fn server(facade: Facade, config: Config) -> Router {
     let images = ImageServiceServer::from_arc(cri)
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
-    Server::builder().max_concurrent_streams(STREAMS_MAX).add_service(runtime).add_service(images)
-}
-
-/// Serves the CRI on a socket until `end` comes; requests under way are answered first.
-pub async fn serve(
-    listener: UnixListener,
-    facade: Facade,
-    config: Config,
-    end: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
-    server(facade, config).serve_with_incoming_shutdown(UnixListenerStream::new(listener), end).await
+    let mut server = Server::builder().max_concurrent_streams(STREAMS_MAX).layer(CountingLayer(requests));
+    let router = server.add_service(runtime).add_service(images);
+    router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), end).await
 }

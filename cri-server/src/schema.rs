@@ -60,13 +60,30 @@ pub(crate) enum Many {
     Map,
 }
 
+/// Returns the name of every RPC by the path it is called by, such as `/runtime.v1.RuntimeService/Version`.
+pub(crate) fn rpc_names() -> HashMap<String, String> {
+    let mut names = HashMap::new();
+    for file in &embedded().file {
+        for service in &file.service {
+            for rpc in &service.method {
+                let path = format!("/{}.{}/{}", file.package(), service.name(), rpc.name());
+                names.insert(path, rpc.name().to_owned());
+            }
+        }
+    }
+    names
+}
+
+fn embedded() -> FileDescriptorSet {
+    FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("the build embeds what it encoded")
+}
+
 // === impl Schema ===
 
 impl Schema {
     fn embedded() -> Self {
-        let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("the build embeds what it encoded");
         let mut schema = Self { messages: HashMap::new(), enums: HashMap::new() };
-        for file in &files.file {
+        for file in &embedded().file {
             let package = format!(".{}", file.package());
             file.message_type.iter().for_each(|message| schema.add_message(&package, message));
             file.enum_type.iter().for_each(|one| schema.add_enum(&package, one));

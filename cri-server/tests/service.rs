@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
 use orlop_cri::proto::*;
-use orlop_cri::{Config, RecursiveReadOnly};
+use orlop_cri::{Config, RecursiveReadOnly, RequestMetrics};
 use orlop_model::container_state::Exit;
 use orlop_model::image::{Image as ModelImage, ImageConfig};
 use orlop_model::{ContainerId, Digest, ImageId, SandboxId};
@@ -26,6 +26,7 @@ const IMAGE: &str = "docker.io/library/busybox:latest";
 struct Served {
     world: World,
     client: Grpc<Channel>,
+    requests: RequestMetrics,
     end: oneshot::Sender<()>,
     server: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -40,14 +41,16 @@ impl Served {
         let path = folder.path().join("cri.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let (end, ended) = oneshot::channel();
+        let requests = RequestMetrics::new();
+        let counted = requests.clone();
         let server = tokio::spawn(async move {
             let config = Config { recursive_read_only: RecursiveReadOnly::Possible };
             let ended = async move { drop(ended.await) };
-            orlop_cri::serve(listener, facade, config, ended).await.unwrap();
+            orlop_cri::serve(listener, facade, config, counted, ended).await.unwrap();
         });
         let endpoint = Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
         let client = Grpc::new(endpoint.connect().await.unwrap()).max_decoding_message_size(16 << 20);
-        Self { world, client, end, server, _folder: folder }
+        Self { world, client, requests, end, server, _folder: folder }
     }
 
     async fn call<A, R>(&mut self, service: &str, rpc: &str, request: A) -> Result<R, Status>
@@ -387,5 +390,69 @@ async fn a_request_of_more_than_four_megabytes_is_read() {
     config.annotations.insert("big".into(), "x".repeat(9 << 20));
     served.run(config).await.unwrap();
     assert_eq!(served.pods().await[0].annotations["big"].len(), 9 << 20);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn each_request_is_counted_once_under_its_rpc_and_code() {
+    let mut served = Served::start().await;
+    let registry = prometheus::Registry::new();
+    for collector in served.requests.collectors() {
+        registry.register(collector).unwrap();
+    }
+    let shown = || prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let pod = served.run(pod_config("web")).await.unwrap();
+    served.start_container("none").await.unwrap_err();
+    let exec: Result<ExecResponse, _> = served.runtime("Exec", ExecRequest::default()).await;
+    exec.unwrap_err();
+    for name in ["NoSuchRpc", "AnotherOne"] {
+        let answer: Result<VersionResponse, _> = served.runtime(name, VersionRequest::default()).await;
+        assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
+    }
+    // What is no message of the contract fails before any function of ours.
+    let broken: Result<VersionResponse, _> =
+        served.runtime("PodSandboxStatus", ExecSyncRequest { container_id: pod, cmd: vec![], timeout: 1 }).await;
+    broken.unwrap_err();
+    let text = shown();
+    for line in [
+        "orlop_cri_requests_total{code=\"OK\",method=\"RunPodSandbox\"} 1",
+        "orlop_cri_requests_total{code=\"NotFound\",method=\"StartContainer\"} 1",
+        "orlop_cri_requests_total{code=\"Unimplemented\",method=\"Exec\"} 1",
+        "orlop_cri_requests_total{code=\"Unimplemented\",method=\"unknown\"} 2",
+        "orlop_cri_requests_in_flight{method=\"RunPodSandbox\"} 0",
+        "orlop_cri_request_duration_seconds_count{method=\"RunPodSandbox\"} 1",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("NoSuchRpc") && !text.contains("AnotherOne"), "{text}");
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_caller_leaves_is_counted_as_canceled() {
+    let mut served = Served::start().await;
+    let registry = prometheus::Registry::new();
+    for collector in served.requests.collectors() {
+        registry.register(collector).unwrap();
+    }
+    let pod = served.run(pod_config("web")).await.unwrap();
+    let id = served.create(&pod, container_config("c")).await.unwrap();
+    served.start_container(&id).await.unwrap();
+    served.world.ignore_signals();
+    let request = StopContainerRequest { container_id: id, timeout: 1 };
+    let stop = served.runtime::<_, StopContainerResponse>("StopContainer", request);
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(100), stop).await.is_err());
+    let expected = "orlop_cri_requests_total{code=\"Canceled\",method=\"StopContainer\"} 1";
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(10));
+    let seen = async {
+        loop {
+            looks.tick().await;
+            let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+            if text.lines().any(|line| line == expected) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.unwrap();
     served.finish().await;
 }

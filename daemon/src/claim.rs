@@ -271,6 +271,8 @@ mod tests {
             ipam_dir: root.join("ipam"),
             shim: "/shim".into(),
             certs_dir: "/certs".into(),
+            metrics_listen: None,
+            metrics_reach: crate::endpoint::Reach::Host,
             log_format: crate::config::LogFormat::Text,
             root,
         }

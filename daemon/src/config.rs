@@ -2,6 +2,7 @@
 //!
 //! Two daemons on one host need nothing but another `root`: every name on the host is derived from it.
 
+use crate::endpoint::{MetricsListen, Reach};
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -60,6 +61,12 @@ pub struct Flags {
     /// Folder of <registry host>/hosts.toml files [default: /etc/orlop/certs.d]
     #[arg(long, value_name = "DIR")]
     certs_dir: Option<PathBuf>,
+    /// Prometheus metrics over HTTP, /metrics on a unix socket or a loopback address such as 127.0.0.1:9620 [default: none]
+    #[arg(long, value_name = "PATH|ADDRESS:PORT")]
+    metrics_listen: Option<MetricsListen>,
+    /// Lets --metrics-listen be an address that other hosts reach; whoever does can read the metrics
+    #[arg(long)]
+    metrics_allow_network: bool,
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -82,6 +89,8 @@ struct File {
     ipam_dir: Option<PathBuf>,
     shim: Option<PathBuf>,
     certs_dir: Option<PathBuf>,
+    metrics_listen: Option<MetricsListen>,
+    metrics_allow_network: Option<bool>,
     log_format: Option<LogFormat>,
 }
 
@@ -128,6 +137,10 @@ pub struct Config {
     pub shim: PathBuf,
     /// Folder of registries' settings.
     pub certs_dir: PathBuf,
+    /// Where metrics are served; `None` is nowhere.
+    pub metrics_listen: Option<MetricsListen>,
+    /// Who may reach them.
+    pub metrics_reach: Reach,
     /// How log lines look.
     pub log_format: LogFormat,
 }
@@ -207,6 +220,11 @@ fn complete(flags: &Flags, file: File, shim: PathBuf) -> Result<Config, Wrong> {
         ipam_dir: flags.ipam_dir.clone().or(file.ipam_dir).unwrap_or_else(|| root.join("ipam")),
         shim,
         certs_dir: flags.certs_dir.clone().or(file.certs_dir).unwrap_or_else(|| CERTS_DIR_DEFAULT.into()),
+        metrics_listen: flags.metrics_listen.clone().or(file.metrics_listen),
+        metrics_reach: match flags.metrics_allow_network || file.metrics_allow_network.unwrap_or(false) {
+            true => Reach::Network,
+            false => Reach::Host,
+        },
         log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
         root,
         run,
@@ -253,6 +271,8 @@ impl Names {
 const LINK_NAME_BYTES_MAX: usize = 15;
 /// Longest path of a unix socket; unix(7), less the end mark.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// What is wrong with a longer one.
+const SOCKET_LONG: &str = "a unix socket's path has at most 107 bytes";
 
 fn check(config: &Config) -> Result<(), Wrong> {
     let paths = [
@@ -267,7 +287,10 @@ fn check(config: &Config) -> Result<(), Wrong> {
         refuse(setting, path.display(), "it must be an absolute path", !path.is_absolute())?;
     }
     let socket_long = config.socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX;
-    refuse("socket", config.socket.display(), "a unix socket's path has at most 107 bytes", socket_long)?;
+    refuse("socket", config.socket.display(), SOCKET_LONG, socket_long)?;
+    if let Some(listen) = &config.metrics_listen {
+        check_metrics(config, listen)?;
+    }
     let bridge_bad = config.bridge.is_empty()
         || config.bridge.len() > LINK_NAME_BYTES_MAX
         || config.bridge.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
@@ -285,6 +308,17 @@ fn check(config: &Config) -> Result<(), Wrong> {
         || !config.nft_table.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         || config.nft_table.starts_with(|c: char| c.is_ascii_digit());
     refuse("nft_table", &config.nft_table, "a table's name has letters, digits and '_'", table_bad)
+}
+
+fn check_metrics(config: &Config, listen: &MetricsListen) -> Result<(), Wrong> {
+    if let MetricsListen::Unix(path) = listen {
+        let why = "that is the socket of the CRI server; metrics need one of their own";
+        refuse("metrics_listen", listen, why, *path == config.socket)?;
+        refuse("metrics_listen", listen, SOCKET_LONG, path.as_os_str().len() > SOCKET_PATH_BYTES_MAX)?;
+    }
+    let why =
+        "others than this host could read the metrics there; take a loopback address, or say --metrics-allow-network";
+    refuse("metrics_listen", listen, why, !listen.is_local() && config.metrics_reach == Reach::Host)
 }
 
 fn refuse(setting: &'static str, value: impl ToString, why: &'static str, bad: bool) -> Result<(), Wrong> {
@@ -369,9 +403,25 @@ mod tests {
             ("cgroup_root = '/'", "cgroup_root"),
             ("nft_table = 'a b'", "nft_table"),
             ("log_format = 'xml'", "xml"),
+            ("metrics_listen = 'metrics.sock'", "127.0.0.1:9620"),
+            ("metrics_listen = '9620'", "address and port"),
+            ("metrics_listen = '0.0.0.0:9620'", "--metrics-allow-network"),
+            ("metrics_listen = '[::]:9620'", "--metrics-allow-network"),
+            ("metrics_listen = '/run/orlop/orlopd.sock'", "one of their own"),
         ] {
             let wrong = with(Flags::default(), file).unwrap_err();
             assert!(wrong.contains(expected), "{file}: {wrong}");
         }
+    }
+
+    #[test]
+    fn metrics_are_served_nowhere_unless_asked_and_beyond_the_host_only_when_allowed() {
+        assert_eq!(with(Flags::default(), "").unwrap().metrics_listen, None);
+        for local in ["/run/metrics.sock", "127.0.0.1:9620", "127.9.9.9:1", "[::1]:9620", "[::ffff:127.0.0.1]:9620"] {
+            let config = with(Flags::default(), &format!("metrics_listen = '{local}'")).unwrap();
+            assert_eq!(config.metrics_listen.unwrap().to_string(), local);
+        }
+        let file = "metrics_listen = '192.0.2.1:9620'\nmetrics_allow_network = true";
+        assert_eq!(with(Flags::default(), file).unwrap().metrics_reach, Reach::Network);
     }
 }

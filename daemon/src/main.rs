@@ -3,6 +3,7 @@
 mod claim;
 mod clock;
 mod config;
+mod endpoint;
 mod failpoints;
 mod memory;
 mod serve;

@@ -3,6 +3,7 @@
 use crate::claim::Claim;
 use crate::clock::MachineClock;
 use crate::config::{Config, LogFormat};
+use crate::endpoint::Endpoint;
 use crate::failpoints::Rules;
 use orlop_images::Store as Images;
 use orlop_model::Failure;
@@ -69,8 +70,16 @@ pub enum Error {
         /// Its mode.
         mode: u32,
     },
+    /// An address and port can't be had.
+    #[error("listen for metrics on {address}: {source}; give the daemon another address with --metrics-listen")]
+    Address {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// What was wrong.
+        source: io::Error,
+    },
     /// What lies where the socket is to be is not ours to take away.
-    #[error("listen on {}: {why}; give the daemon another socket with --socket", path.display())]
+    #[error("listen on {}: {why}; give the daemon another socket with --socket or --metrics-listen", path.display())]
     SocketTaken {
         /// Where.
         path: PathBuf,
@@ -110,6 +119,11 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
         make_dir(dir)?;
     }
     let claim = Claim::take(config)?;
+    // Before anything is done: an address that is taken ends the start.
+    let endpoint = match &config.metrics_listen {
+        Some(listen_on) => Some(Endpoint::open(listen_on).await?),
+        None => None,
+    };
     let parts = Parts::open(config, failpoints)?;
     let (engine, recovered) = Engine::start(parts.ports()).await.map_err(part("engine"))?;
     let listener = listen(&config.socket)?;
@@ -122,7 +136,10 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
         version = env!("CARGO_PKG_VERSION"), "serving"
     );
     let (told, end) = tokio::sync::watch::channel(false);
-    let mut server = std::pin::pin!(orlop_cri::serve(listener, facade, settings, wait_for(end)));
+    let requests = orlop_cri::RequestMetrics::new();
+    let shown =
+        endpoint.map(|endpoint| endpoint.show([engine.metrics(), parts.images.metrics(), requests.collectors()]));
+    let mut server = std::pin::pin!(orlop_cri::serve(listener, facade, settings, requests, wait_for(end)));
     tokio::select! {
         ended = &mut server => return Err(ended.map_or_else(Error::Serve, |()| Error::Ended)),
         never = crate::memory::give_back_when_pods_go(&engine) => match never {},
@@ -133,6 +150,7 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
         warn!(after_ms = DRAIN_WITHIN.as_millis(), "requests are still under way; the next start takes them up");
     }
     drop(fs::remove_file(&config.socket));
+    drop(shown);
     if engine.idle() {
         if tokio::time::timeout(END_WITHIN, parts.end()).await.is_err() {
             warn!(after_ms = END_WITHIN.as_millis(), "not everything is cleared away; the next start takes it up");
@@ -252,7 +270,7 @@ async fn wait_for(mut end: tokio::sync::watch::Receiver<bool>) {
 }
 
 /// Binds the socket, in place of one that a dead daemon left.
-fn listen(path: &Path) -> Result<UnixListener, Error> {
+pub fn listen(path: &Path) -> Result<UnixListener, Error> {
     if let Some(dir) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir).map_err(file("make folder", dir))?;
     }

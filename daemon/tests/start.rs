@@ -31,6 +31,8 @@ fn settings_that_can_not_be_used_are_refused_by_name() {
     check(&["--root", "relative"], 78, &["root is \"relative\"", "absolute"]);
     check(&["--subnet", "10.0.0.1/16"], 2, &["--subnet", "behind its prefix"]);
     check(&["--bridg", "x"], 2, &["--bridg"]);
+    check(&["--metrics-listen", "9620"], 2, &["--metrics-listen", "127.0.0.1:9620"]);
+    check(&["--metrics-listen", "0.0.0.0:9620"], 78, &["metrics_listen", "--metrics-allow-network"]);
 }
 
 #[test]
@@ -52,7 +54,8 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn help_says_what_a_person_needs() {
-    let flags = ["--root", "--run", "--socket", "--config", "--shim", "--cgroup-root", "--log-format"];
+    let flags =
+        ["--root", "--run", "--socket", "--config", "--shim", "--cgroup-root", "--log-format", "--metrics-listen"];
     check(&["--help"], 0, &flags);
     check(&["--help"], 0, &["[default: /var/lib/orlop]", "ORLOPD_LOG", "78 settings can't be used"]);
     check(&["--version"], 0, &[env!("CARGO_PKG_VERSION")]);

@@ -9,6 +9,7 @@ mod end;
 mod idempotence;
 mod life;
 mod lines;
+mod metrics;
 mod names;
 mod settings;
 mod storms;

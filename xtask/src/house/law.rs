@@ -45,9 +45,12 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
             "orlop-network",
             "orlop-cni-plugins",
             "orlop-cri",
+            "orlop-metrics",
         ],
         &["orlop-testkit"],
     ),
+    // It is handed what it shows, and knows none of the parts.
+    ("orlop-metrics", &[], &[]),
     ("orlop-testkit", &["orlop-sys"], &[]),
     ("orlop-conformance", &["orlop-testkit"], &[]),
     ("xtask", &[], &[]),
@@ -66,11 +69,14 @@ const KEPT_OUT: &[(&str, &[&str])] = &[
             "orlop-images",
             "orlop-network",
             "orlop-cri",
+            "orlop-metrics",
             "orlopd",
             "orlop-testkit",
             "orlop-conformance",
         ],
     ),
+    // What is pure, and what lives in a shim, counts nothing.
+    ("prometheus", &["orlop-usecases", "orlop-images", "orlop-cri", "orlop-metrics", "orlopd"]),
     // One protocol, one facade: nothing below it knows gRPC.
     ("tonic", &["orlop-cri", "orlopd", "orlop-testkit", "orlop-conformance"]),
     ("prost", &["orlop-cri", "orlopd", "orlop-testkit", "orlop-conformance"]),
