@@ -57,6 +57,15 @@ impl Clock for MachineClock {
 mod tests {
     use super::*;
 
+    macro_rules! machine {
+        ($name:expr) => {{
+            let _ = $name;
+            std::sync::Arc::new(MachineClock)
+        }};
+    }
+
+    orlop_contract::clock!([tokio::test], machine);
+
     /// The paused clock goes on while the wall clock stands still, as one does that is set back.
     #[tokio::test(start_paused = true)]
     async fn a_wall_clock_that_is_set_back_lengthens_no_sleep() {

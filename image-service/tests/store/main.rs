@@ -3,6 +3,7 @@
 
 mod bench;
 mod containers;
+mod contract;
 mod crash;
 mod hostile;
 mod pulls;

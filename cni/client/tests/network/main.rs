@@ -1,6 +1,7 @@
 //! The built-in network against the kernel, in network namespaces of the tests' own.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod contract;
 mod ground;
 mod life;
 mod measure;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says so at once, in its helpers too")]
 
 mod container;
+mod contract;
 mod exec;
 mod sandbox;
 #[allow(dead_code, reason = "shared with the attacks, which use more of it")]
