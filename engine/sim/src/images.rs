@@ -1,10 +1,10 @@
 //! Images in memory. A root file system is an empty folder's descriptor.
 
-use crate::{Bug, World};
+use crate::{Bug, Node, World};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
 use orlop_model::ports::{Answer, Images, internal};
-use orlop_model::{ContainerId, ImageId};
+use orlop_model::{ContainerId, Digest, ImageId};
 use std::os::fd::OwnedFd;
 
 impl Images for World {
@@ -18,7 +18,9 @@ impl Images for World {
     }
 
     fn find<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Option<Image>>> {
-        let found = self.node().images.iter().find(|image| names(image, reference)).cloned();
+        let node = self.node();
+        let found = node.position(reference).map(|at| node.images[at].clone());
+        drop(node);
         Box::pin(std::future::ready(Ok(found)))
     }
 
@@ -31,9 +33,10 @@ impl Images for World {
         Box::pin(async move {
             self.effect("remove image").await?;
             let mut node = self.node();
-            let at = node.images.iter().position(|image| names(image, reference));
-            let image = at.map(|at| node.images.remove(at).id);
-            Ok(Removed { image, digests: Vec::new() })
+            let Some(at) = node.position(reference) else { return Ok(Removed::default()) };
+            let image = node.images.remove(at);
+            let digests = image.digests.iter().filter_map(|name| Digest::parse(name.rsplit('@').next()?).ok());
+            Ok(Removed { image: Some(image.id), digests: digests.collect() })
         })
     }
 
@@ -42,13 +45,13 @@ impl Images for World {
         Box::pin(std::future::ready(Ok(usage)))
     }
 
-    fn prepare<'a>(&'a self, container: &'a ContainerId, _image: &'a ImageId) -> Answer<'a, Result<()>> {
+    fn prepare<'a>(&'a self, container: &'a ContainerId, image: &'a ImageId) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.begins().await;
             {
                 let mut node = self.node();
                 node.makes_of_container("the writable layer", container);
-                node.layers.insert(container.clone());
+                node.make_layer(container, image)?;
             }
             self.effect("prepare").await?;
             self.answers(()).await
@@ -58,16 +61,14 @@ impl Images for World {
     fn rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<OwnedFd>> {
         Box::pin(async move {
             self.effect("rootfs").await?;
-            if !self.node().layers.contains(container) {
-                return Err(internal(format!("container {container} has no writable layer")));
-            }
+            self.layer_of(container)?;
             let root = std::fs::File::open("/").map_err(|wrong| internal(wrong.to_string()))?;
             Ok(root.into())
         })
     }
 
-    fn config_of<'a>(&'a self, _container: &'a ContainerId) -> Answer<'a, Result<ImageConfig>> {
-        Box::pin(std::future::ready(Ok(ImageConfig::default())))
+    fn config_of<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<ImageConfig>> {
+        Box::pin(std::future::ready(self.layer_of(container)))
     }
 
     fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<()>> {
@@ -85,11 +86,38 @@ impl Images for World {
     }
 
     fn leftovers(&self) -> Answer<'_, Result<Vec<ContainerId>>> {
-        let layers = self.node().layers.iter().cloned().collect();
+        let layers = self.node().layers.keys().cloned().collect();
         Box::pin(std::future::ready(Ok(layers)))
     }
 }
 
-fn names(image: &Image, reference: &str) -> bool {
-    image.id.to_string() == reference || image.tags.iter().chain(&image.digests).any(|name| name == reference)
+impl World {
+    /// Returns the settings that a container was made with.
+    fn layer_of(&self, container: &ContainerId) -> Result<ImageConfig> {
+        let missing = || Failure::new(ErrorKind::NotFound, format!("container {container} has no writable layer"));
+        self.node().layers.get(container).map(|(_, config)| config.clone()).ok_or_else(missing)
+    }
+}
+
+impl Node {
+    fn make_layer(&mut self, container: &ContainerId, image: &ImageId) -> Result<()> {
+        if let Some((there, _)) = self.layers.get(container) {
+            let message = format!("container {container} has a writable layer on image {there}, not on {image}");
+            return if there == image { Ok(()) } else { Err(Failure::new(ErrorKind::AlreadyExists, message)) };
+        }
+        let missing = || Failure::new(ErrorKind::NotFound, format!("image {image} is not in the store"));
+        let found = self.images.iter().find(|known| known.id == *image).ok_or_else(missing)?;
+        self.layers.insert(container.clone(), (image.clone(), found.config.clone()));
+        Ok(())
+    }
+
+    /// Finds an image by one of its names, or by a part of its id that no other has.
+    fn position(&self, reference: &str) -> Option<usize> {
+        let named = |image: &Image| {
+            image.id.to_string() == reference || image.tags.iter().chain(&image.digests).any(|name| name == reference)
+        };
+        let begins = |image: &Image| image.id.to_string().trim_start_matches("sha256:").starts_with(reference);
+        let mut beginning = (0..self.images.len()).filter(|at| begins(&self.images[*at]));
+        self.images.iter().position(named).or_else(|| beginning.next().filter(|_| beginning.next().is_none()))
+    }
 }

@@ -21,11 +21,12 @@ pub use tally::{Fault, Tally};
 
 use orlop_model::container_state::Ended;
 use orlop_model::error::{ErrorKind, Failure, Result};
-use orlop_model::image::Image;
+use orlop_model::image::{Image, ImageConfig};
 use orlop_model::ports::{Ports, RuntimeListener};
 use orlop_model::record::Loaded;
-use orlop_model::{ContainerId, SandboxId, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use orlop_model::{ContainerId, ImageId, SandboxId, Timestamp};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,8 +61,9 @@ pub(crate) struct Node {
     started: tokio::time::Instant,
     /// Sandboxes of which something is left.
     pub(crate) shims: BTreeMap<SandboxId, Shim>,
-    pub(crate) addresses: BTreeSet<SandboxId>,
-    pub(crate) layers: BTreeSet<ContainerId>,
+    pub(crate) addresses: BTreeMap<SandboxId, Ipv4Addr>,
+    /// Writable layers, with the image each was made on.
+    pub(crate) layers: BTreeMap<ContainerId, (ImageId, ImageConfig)>,
     pub(crate) images: Vec<Image>,
     pub(crate) records: Loaded,
     pub(crate) listener: Option<Arc<dyn RuntimeListener>>,
@@ -148,8 +150,8 @@ impl World {
             panics: None,
             started: tokio::time::Instant::now(),
             shims: BTreeMap::new(),
-            addresses: BTreeSet::new(),
-            layers: BTreeSet::new(),
+            addresses: BTreeMap::new(),
+            layers: BTreeMap::new(),
             images,
             records: Loaded::default(),
             listener: None,
@@ -249,6 +251,14 @@ impl World {
         }
     }
 
+    /// Returns whether a container has a process.
+    #[must_use]
+    pub fn runs(&self, sandbox: &SandboxId, container: &ContainerId) -> bool {
+        let node = self.node();
+        let task = node.shims.get(sandbox).and_then(|shim| shim.tasks.get(container));
+        matches!(task, Some(Task::Running { .. }))
+    }
+
     /// Makes programs of a thousand starts end before anybody hears that they were started.
     pub fn set_short_lives(&self, per_mille: u64) {
         self.node().short_lives_per_mille = per_mille;
@@ -307,8 +317,8 @@ impl World {
         let node = self.node();
         Leftovers {
             shims: node.shims.keys().cloned().collect(),
-            addresses: node.addresses.iter().cloned().collect(),
-            layers: node.layers.iter().cloned().collect(),
+            addresses: node.addresses.keys().cloned().collect(),
+            layers: node.layers.keys().cloned().collect(),
             sandbox_records: node.records.sandboxes.iter().map(|(asked, _)| asked.id.clone()).collect(),
             container_records: node.records.containers.iter().map(|(asked, _)| asked.id.clone()).collect(),
         }

@@ -1,28 +1,35 @@
 //! Networks in memory.
 
-use crate::{Bug, World};
+use crate::{Bug, Node, World};
 use orlop_model::SandboxId;
 use orlop_model::error::Result;
 use orlop_model::ports::{Answer, Network, NetworkNamespace};
-use orlop_model::sandbox::SandboxSpec;
+use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
+use std::net::Ipv4Addr;
+
+/// The first address of a pod.
+const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 impl Network for World {
     fn attach<'a>(
         &'a self,
         id: &'a SandboxId,
-        _spec: &'a SandboxSpec,
+        spec: &'a SandboxSpec,
         _namespace: NetworkNamespace,
     ) -> Answer<'a, Result<Vec<Attachment>>> {
         Box::pin(async move {
             self.begins().await;
-            {
+            if spec.network == NamespaceScope::Host {
+                return Ok(Vec::new());
+            }
+            let address = {
                 let mut node = self.node();
                 node.makes_of_sandbox("the address", id);
-                node.addresses.insert(id.clone());
-            }
+                node.reserve_address(id)
+            };
             self.effect("attach").await?;
-            let addresses = vec![std::net::Ipv4Addr::new(10, 0, 0, 2).into()];
+            let addresses = vec![address.into()];
             self.answers(vec![Attachment { network: "sim".to_owned(), interface: "eth0".to_owned(), addresses }]).await
         })
     }
@@ -42,11 +49,22 @@ impl Network for World {
     }
 
     fn leftovers(&self) -> Answer<'_, Result<Vec<SandboxId>>> {
-        let addresses = self.node().addresses.iter().cloned().collect();
+        let addresses = self.node().addresses.keys().cloned().collect();
         Box::pin(std::future::ready(Ok(addresses)))
     }
 
     fn ready(&self) -> Answer<'_, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Node {
+    /// Returns the address of a sandbox: the one it has, or the first that nobody has.
+    fn reserve_address(&mut self, id: &SandboxId) -> Ipv4Addr {
+        let held = &self.addresses;
+        let free = || (FIRST_ADDRESS..).find(|address| !held.values().any(|taken| taken == address));
+        let address = held.get(id).copied().or_else(free).unwrap_or(FIRST_ADDRESS);
+        self.addresses.insert(id.clone(), address);
+        address
     }
 }

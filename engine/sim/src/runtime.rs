@@ -93,7 +93,10 @@ impl Runtime for World {
             {
                 let mut node = self.node();
                 node.makes_of_sandbox("the shim", id);
-                node.shims.insert(id.clone(), Shim { alive: true, ..Shim::default() });
+                let shim = node.shims.entry(id.clone()).or_default();
+                if !shim.alive {
+                    *shim = Shim { alive: true, ..Shim::default() };
+                }
             }
             self.effect("raise").await?;
             self.answers(()).await
