@@ -140,7 +140,8 @@ fn update() -> io::Result<()> {
     run(apt().arg("update"))
 }
 
-fn apt() -> Command {
+/// apt-get with bounds on every download.
+pub(crate) fn apt() -> Command {
     let mut command = Command::new("apt-get");
     command.arg("--quiet=2");
     for bound in APT_BOUNDS {
@@ -151,7 +152,8 @@ fn apt() -> Command {
     command
 }
 
-fn run(command: &mut Command) -> io::Result<()> {
+/// Runs a command to its end; what it wrote on standard error becomes the error.
+pub(crate) fn run(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());

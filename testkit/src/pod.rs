@@ -1,6 +1,7 @@
 //! A pod as a test wants it: few words for the usual, all fields open for the rest.
 
 use crate::client::{Client, Status, image, v1};
+use crate::ground::Ground;
 use crate::node::Node;
 use crate::wait::wait_until;
 use std::collections::HashMap;
@@ -38,6 +39,12 @@ pub struct LogLine {
 /// Returns the config of a usual pod: own namespaces, logs on the node's ground.
 #[must_use]
 pub fn pod_config(node: &Node, name: &str) -> v1::PodSandboxConfig {
+    pod_config_on(node.ground(), name)
+}
+
+/// The same for any CRI server on a ground.
+#[must_use]
+pub fn pod_config_on(ground: &Ground, name: &str) -> v1::PodSandboxConfig {
     v1::PodSandboxConfig {
         metadata: Some(v1::PodSandboxMetadata {
             name: name.to_owned(),
@@ -46,7 +53,7 @@ pub fn pod_config(node: &Node, name: &str) -> v1::PodSandboxConfig {
             attempt: 0,
         }),
         hostname: name.to_owned(),
-        log_directory: node.ground().join("logs").join(name).display().to_string(),
+        log_directory: ground.join("logs").join(name).display().to_string(),
         labels: HashMap::from([("app".to_owned(), name.to_owned())]),
         linux: Some(v1::LinuxPodSandboxConfig {
             security_context: Some(v1::LinuxSandboxSecurityContext {

@@ -143,6 +143,16 @@ impl Guard {
         leaks
     }
 
+    /// The same without what is on one ground or carries its name: a server of others there leaves what it likes.
+    #[must_use]
+    pub fn finish_except(mut self, ground: &Ground) -> Vec<Leak> {
+        self.finished = true;
+        let ours = |leak: &Leak| leak.name().place != ground.name() && !leak.name().name.contains(ground.name());
+        let leaks = self.lasting(|| self.look().into_iter().filter(ours).collect());
+        self.clean();
+        leaks
+    }
+
     /// Lists everything watched, processes too, at this moment: to compare later with [`Guard::differences`].
     #[must_use]
     pub fn now(&self) -> Snapshot {

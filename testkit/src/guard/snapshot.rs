@@ -100,8 +100,14 @@ impl Leak {
     /// Returns the kind of the thing.
     #[must_use]
     pub fn kind(&self) -> Kind {
+        self.name().kind
+    }
+
+    /// Returns which thing it is.
+    #[must_use]
+    pub fn name(&self) -> &Name {
         match self {
-            Self::Left(name) | Self::Missing(name) | Self::Changed { name, .. } => name.kind,
+            Self::Left(name) | Self::Missing(name) | Self::Changed { name, .. } => name,
         }
     }
 }
