@@ -6,7 +6,7 @@ release := target/$(target)/release
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test conformance-short conformance lint setup clean
+.PHONY: demo test conformance-short conformance bench lint setup clean
 
 # A pod's life, step by step over the CRI. IMAGE=reference pulls that one; otherwise an image is assembled on the spot.
 demo: setup
@@ -25,6 +25,10 @@ conformance-short: setup
 # The long form: the same, and the suites on the peer, which proves the suites.
 conformance: conformance-short
 	@cargo xtask conformance critest --against containerd
+
+# orlopd beside containerd of Debian testing. BENCH holds further words: --gap 1000, --json, --cross-check.
+bench: setup
+	@cargo xtask bench cri $(BENCH)
 
 lint: setup
 	@cargo fmt --all --check

@@ -1,13 +1,13 @@
-//! Suites by others, run against a private orlopd.
+//! Suites by others, run against a private orlopd; and orlopd measured beside a peer.
 //!
 //! Not a part of the house ring: it needs Go. Every suite stands on [`orlop_testkit::Lab`]; [`images`] makes what they pull. What always holds: a suite runs in the daemon's network namespace, against a registry in that namespace, and the
 //! machine is compared before and after.
 
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
+mod bench;
 mod crictl;
 mod critest;
-mod figures;
 mod images;
 mod script;
 mod subject;
@@ -33,17 +33,31 @@ enum Suite {
     },
     /// Kubernetes' own validation suite of the CRI
     Critest(critest::Options),
-    /// Times of a pod's life over 50 pods, and the memory of a shim
-    Figures,
+    /// Times and memory beside the peer's
+    Bench {
+        /// Of what
+        #[command(subcommand)]
+        what: Measured,
+    },
+    /// Runs a program in a tree of its own; the bench starts itself so
+    #[command(name = bench::peer::root::ENTER, hide = true)]
+    Enter(bench::peer::root::Entry),
     /// Lists the specs of critest
     List,
+}
+
+#[derive(Subcommand)]
+enum Measured {
+    /// The calls of the CRI
+    Cri(bench::Options),
 }
 
 fn main() -> ExitCode {
     let passed = match Arguments::parse().suite {
         Suite::Crictl { against } => crictl::run(against),
         Suite::Critest(options) => critest::run(&options),
-        Suite::Figures => figures::run(),
+        Suite::Bench { what: Measured::Cri(options) } => bench::run(&options),
+        Suite::Enter(entry) => Err(bench::peer::root::run(&entry)),
         Suite::List => critest::list(),
     };
     match passed {

@@ -1,9 +1,11 @@
 //! Checks of the workspace itself, and the commands behind the Makefile.
 //!
-//! Not for anything that ships. Start at [`main`]; the laws are in [`house`], the test ring in [`ring`].
+//! Not for anything that ships. Start at [`main`]; the laws are in [`house`], the test ring in [`ring`],
+//! what is measured in [`bench`].
 
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
+mod bench;
 mod house;
 mod ring;
 
@@ -31,6 +33,20 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Measures a release orlopd beside a peer
+    Bench {
+        /// What
+        what: Measured,
+        /// Handed on to the bench
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Measured {
+    /// The calls of the CRI, turn by turn with containerd's
+    Cri,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -55,6 +71,7 @@ fn main() -> ExitCode {
         Task::Test => ring::run(),
         Task::House => house::run(),
         Task::Conformance { suite, rest } => conformance(suite, &rest),
+        Task::Bench { what: Measured::Cri, rest } => bench::cri(&rest),
     }
 }
 

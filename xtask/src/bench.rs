@@ -1,0 +1,38 @@
+//! Builds what a bench measures, and hands over to it.
+
+use crate::{cargo, house};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+/// Where programs that start daemons look for them; see the testkit's `node`.
+const BINARIES: &str = "ORLOP_BIN_DIR";
+/// The profile of the measuring program: as fast as a release, but it cleans up after a panic.
+const HARNESS: &str = "harness";
+
+/// Measures the calls of the CRI.
+pub fn cri(rest: &[String]) -> ExitCode {
+    // It installs what measuring needs; quiet and quick when all is there.
+    let mut setup = Command::new(house::workspace().join("scripts/setup"));
+    let mut daemons = cargo();
+    daemons.args(["build", "--quiet", "--release", "--bins", "-p", "orlopd", "-p", "orlop-shim"]);
+    let mut harness = cargo();
+    harness.args(["build", "--quiet", "--profile", HARNESS, "-p", "orlop-conformance"]);
+    for step in [&mut setup, &mut daemons, &mut harness] {
+        if !step.status().is_ok_and(|status| status.success()) {
+            return ExitCode::FAILURE;
+        }
+    }
+    let mut bench = Command::new(programs(HARNESS).join("orlop-conformance"));
+    bench.args(["bench", "cri"]).args(rest).env(BINARIES, programs("release"));
+    match bench.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Returns the folder of the programs of a profile: beside the one of this program.
+fn programs(profile: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("/proc is mounted");
+    let target = own.ancestors().nth(2).expect("cargo puts programs below target/<triple>/<profile>");
+    target.join(profile)
+}
