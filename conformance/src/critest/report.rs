@@ -24,7 +24,7 @@ pub struct Spec {
     pub name: String,
     /// How it ended.
     pub state: State,
-    /// Why it failed, in one line.
+    /// Why it failed or was skipped, in one line.
     pub cause: String,
 }
 
@@ -42,6 +42,11 @@ impl Report {
         // A failed set-up of the whole suite is an entry too, and must not be lost.
         let counted = entries.filter(|entry| entry.leaf_node_type == "It" || entry.is_failed());
         Ok(Self { specs: counted.map(Spec::from).collect() })
+    }
+
+    /// Returns all specs.
+    pub fn specs(&self) -> &[Spec] {
+        &self.specs
     }
 
     /// Returns the specs that ended so.
@@ -110,6 +115,14 @@ impl From<Entry> for Spec {
         words.push(if entry.leaf_node_text.is_empty() { entry.leaf_node_type } else { entry.leaf_node_text });
         let cause = cause(&entry.failure.map(|failure| failure.message).unwrap_or_default());
         Self { name: words.join(" "), state, cause }
+    }
+}
+
+#[cfg(test)]
+impl Report {
+    /// Makes a report of specs.
+    pub fn of(specs: Vec<Spec>) -> Self {
+        Self { specs }
     }
 }
 
