@@ -45,6 +45,8 @@ pub struct Options {
 
 /// Runs the suite; returns whether nothing is worse than the baseline.
 pub fn run(options: &Options) -> io::Result<bool> {
+    // First: a baseline that can't be read should not cost a run.
+    let baseline = read_baseline()?;
     let program = tools::critest()?;
     let subject = Subject::start(options.against, &images::all()?)?;
     let begun = Instant::now();
@@ -57,7 +59,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
             fs::copy(subject.ground().join(name), folder.join(name))?;
         }
     }
-    let as_good = compare(&report, options)?;
+    let as_good = compare(&baseline, &report, options)?;
     println!("critest took {took} s");
     println!("critest: {}", Counts::of(&report));
     Ok(as_good)
@@ -111,13 +113,12 @@ fn tell(report: &Report) {
 }
 
 /// Compares with the baseline, or writes it anew; returns whether nothing is worse. The peer has no baseline.
-fn compare(report: &Report, options: &Options) -> io::Result<bool> {
+fn compare(baseline: &Baseline, report: &Report, options: &Options) -> io::Result<bool> {
     if options.against != Which::Orlop {
         return Ok(true);
     }
-    let baseline = read_baseline()?;
     let scope = if options.focus.is_some() { Scope::Ran } else { Scope::All };
-    let judgement = judge(&baseline, report, scope);
+    let judgement = judge(baseline, report, scope);
     for worse in &judgement.worse {
         println!("worse than the baseline: {worse}");
     }
