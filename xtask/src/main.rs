@@ -93,5 +93,10 @@ fn conformance(suite: Suite, rest: &[String]) -> ExitCode {
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(house::workspace());
+    // What cargo told us about ourselves: build scripts that look at it would run anew each time we and a person take turns.
+    let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(about_us)) {
+        command.env_remove(name);
+    }
     command
 }
