@@ -207,3 +207,18 @@ fn leak_between_two_moments_is_told() {
     fs::remove_file(ground.join("run/late")).unwrap();
     assert_eq!(guard.differences(&before), []);
 }
+
+#[test]
+fn what_is_left_on_the_excepted_ground_is_not_told_and_on_another_it_is() {
+    let guard = Guard::with_patience(IMPATIENT);
+    let [ours, peers] = [guard.ground(), guard.ground()];
+    let path = peers.path().to_owned();
+    for ground in [&ours, &peers] {
+        fs::write(ground.join("run/left"), "").unwrap();
+    }
+    let leaks = guard.finish_except(&peers);
+    let told: Vec<String> = leaks.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].contains(ours.name()), "{told:?}");
+    drop((ours, peers));
+    assert!(!path.exists(), "the excepted ground is cleaned up, too");
+}

@@ -31,7 +31,7 @@ impl<'a> Clock<'a> {
         let begun = Instant::now();
         let result = call();
         let took = begun.elapsed();
-        let done = result.map_err(|e| io::Error::other(format!("{:?}: {}: {e}", self.who, operation.name())))?;
+        let done = result.map_err(|e| io::Error::other(format!("{}: {}: {e}", self.who.name(), operation.name())))?;
         self.samples.add(operation, self.who, took);
         self.last_two = [self.last_two[1], took];
         Ok(done)

@@ -22,6 +22,16 @@ pub enum Who {
     Theirs,
 }
 
+impl Who {
+    /// Returns the name of a side, as messages say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "orlop",
+            Self::Theirs => "containerd",
+        }
+    }
+}
+
 impl<T> Pair<T> {
     /// Returns the one of a side.
     pub fn of(&mut self, who: Who) -> &mut T {

@@ -43,10 +43,7 @@ pub struct Side {
 impl Side {
     /// Returns its name.
     pub fn name(&self) -> &'static str {
-        match self.who {
-            Who::Ours => "orlop",
-            Who::Theirs => "containerd",
-        }
+        self.who.name()
     }
 
     /// Returns the config of a pod of the bridge network with a port of the host.
