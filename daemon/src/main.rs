@@ -18,6 +18,8 @@ use std::time::Duration;
 const EXIT_CONFIG: u8 = 78;
 /// Exit status of everything else.
 const EXIT_FAILED: u8 = 1;
+/// How long a thread for blocking work waits for more: each keeps a stack and a part of the heap.
+const IDLE_THREAD: Duration = Duration::from_secs(2);
 /// How long blocking work may hold up the end of the process: a read from a dead file server never ends by itself.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -36,7 +38,8 @@ fn main() -> ExitCode {
     };
     serve::log(config.log_format);
     raise_descriptor_limit();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE_THREAD).build()
+    {
         Ok(runtime) => runtime,
         Err(wrong) => return complain(&wrong, EXIT_FAILED),
     };

@@ -7,18 +7,23 @@ use tracing::debug;
 
 /// How often it is looked whether pods have gone. Giving back takes some milliseconds, on a thread of its own.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often memory is given back after pods have gone: what threads keep for themselves is free only when they have ended.
+const TIMES: u32 = 3;
 
 /// Looks now and then, until it is dropped.
 pub async fn give_back_when_pods_go(engine: &Engine) -> Infallible {
-    let mut most = 0;
+    let (mut before, mut owed) = (0, 0);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let now = engine.sandboxes();
-        if now < most {
+        if now < before {
+            owed = TIMES;
+        }
+        before = now;
+        if owed > 0 {
+            owed -= 1;
             let given = tokio::task::spawn_blocking(orlop_sys::memory::give_back).await.unwrap_or_default();
             debug!(sandboxes = now, given, "memory of pods that have gone is given back");
-            most = now;
         }
-        most = most.max(now);
     }
 }

@@ -71,6 +71,12 @@ pub(crate) async fn drop(client: &Client, sandbox: &SandboxId, id: &ContainerId)
     };
     // Not while the sandbox is raised again: the folder that goes with its last record would be the one just made.
     let cell = client.shims.cell(sandbox);
-    let _held = cell.lock().await;
-    client.threads.own(&tried, remove).await
+    let held = cell.lock().await;
+    let removed = client.threads.own(&tried, remove).await;
+    let shimless = held.is_none();
+    std::mem::drop(held);
+    if shimless {
+        client.shims.forget_unused(sandbox, &cell);
+    }
+    removed
 }

@@ -96,7 +96,7 @@ impl Shims {
     }
 
     /// Forgets a sandbox that was only asked about and has no shim: it may be gone for good, and nobody would do it later.
-    fn forget_unused(&self, id: &SandboxId, cell: &Arc<Cell>) {
+    pub(crate) fn forget_unused(&self, id: &SandboxId, cell: &Arc<Cell>) {
         let mut cells = lock(&self.cells);
         // Two: the map's and the caller's. Who raises or drops the sandbox meanwhile holds a third.
         if cells.get(id).is_some_and(|there| Arc::ptr_eq(there, cell)) && Arc::strong_count(cell) == 2 {
