@@ -15,15 +15,14 @@ pub async fn give_back_when_pods_go(engine: &Engine) -> Infallible {
     let (mut before, mut owed) = (0, 0);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let now = engine.sandboxes();
-        if now < before {
-            owed = TIMES;
+        let gone = engine.sandboxes_gone();
+        if gone != before {
+            (before, owed) = (gone, TIMES);
         }
-        before = now;
         if owed > 0 {
             owed -= 1;
             let given = tokio::task::spawn_blocking(orlop_sys::memory::give_back).await.unwrap_or_default();
-            debug!(sandboxes = now, given, "memory of pods that have gone is given back");
+            debug!(gone, given, "memory of pods that have gone is given back");
         }
     }
 }

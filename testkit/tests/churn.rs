@@ -1,7 +1,7 @@
 //! Three hundred pods at once, five times over: what the second time took is what the fifth takes.
 #![allow(clippy::unwrap_used, reason = "this program is all tests")]
 
-use orlop_testkit::guard::Kind;
+use orlop_testkit::guard::{Kind, Leak};
 use orlop_testkit::pod::pod_config;
 use orlop_testkit::{Client, Lab, Pod, wait_until};
 use std::collections::BTreeSet;
@@ -63,7 +63,9 @@ fn five_cycles_of_three_hundred_pods_leave_the_daemon_as_the_second_did() {
         after.push(now);
         // Bridge, table and folders come with the first pod and stay.
         let clean = clean.get_or_insert_with(|| lab.guard.now());
-        let leaks = lab.guard.differences_but(clean, &[Kind::Sysctl]);
+        let mut leaks = lab.guard.differences_but(clean, &[Kind::Sysctl]);
+        // A link may have been on its way out when that was noted.
+        leaks.retain(|leak| !matches!(leak, Leak::Missing(_)));
         assert!(leaks.is_empty(), "cycle {cycle}: {leaks:#?}");
     }
     let (second, fifth) = (after[1], after[CYCLES - 1]);

@@ -72,10 +72,10 @@ impl Engine {
         Facade::new(self.clone(), namespace, policy)
     }
 
-    /// Returns how many sandboxes there are, in whatever state.
+    /// Returns how many sandboxes have gone for good since the start.
     #[must_use]
-    pub fn sandboxes(&self) -> usize {
-        self.node.registry.len()
+    pub fn sandboxes_gone(&self) -> u64 {
+        self.node.registry.gone()
     }
 
     /// Returns what the node counts, for a Prometheus endpoint.

@@ -39,6 +39,7 @@ pub(crate) struct Inner {
     containers: BTreeMap<ContainerId, Arc<ContainerView>>,
     sandbox_names: HashMap<(Namespace, NaturalKey), SandboxId>,
     container_names: HashMap<(SandboxId, NaturalKey), ContainerId>,
+    gone: u64,
 }
 
 /// Who has a name.
@@ -86,6 +87,7 @@ impl Registry {
     pub(crate) fn leave_sandbox(&self, id: &SandboxId) {
         let mut inner = self.lock();
         if let Some((view, _)) = inner.sandboxes.remove(id) {
+            inner.gone += 1;
             inner.sandbox_names.remove(&(view.asked.spec.namespace.clone(), view.asked.spec.key.clone()));
         }
         inner.containers.retain(|_, view| view.asked.spec.sandbox != *id);
@@ -93,11 +95,12 @@ impl Registry {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.lock().sandboxes.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.lock().sandboxes.len()
+    /// Returns how many sandboxes have left so far.
+    pub(crate) fn gone(&self) -> u64 {
+        self.lock().gone
     }
 
     pub(crate) fn sandbox(&self, id: &SandboxId) -> Option<(Arc<SandboxView>, Inbox)> {
