@@ -266,6 +266,7 @@ mod tests {
             socket: root.join("run/orlopd.sock"),
             bridge: format!("br{n}"),
             subnet: format!("10.{n}.0.0/16").parse().unwrap(),
+            nat: crate::config::Nat::On,
             nft_table: format!("t{n}"),
             cgroup_root: format!("/c{n}"),
             ipam_dir: root.join("ipam"),

@@ -46,6 +46,10 @@ pub struct Flags {
     /// Addresses of the pod network [default: 10.88.0.0/16, or another /16 by the hash of root]
     #[arg(long, value_name = "CIDR")]
     subnet: Option<Subnet>,
+    /// Whether nf_tables translates pods' addresses: masquerade and host ports; off where the network knows the way to pods
+    /// [default: on]
+    #[arg(long, value_name = "ON|OFF")]
+    nat: Option<Nat>,
     /// nf_tables table of the pod network [default: orlop, or orlop_<hash of root>]
     #[arg(long, value_name = "NAME")]
     nft_table: Option<String>,
@@ -84,6 +88,7 @@ struct File {
     socket: Option<PathBuf>,
     bridge: Option<String>,
     subnet: Option<Subnet>,
+    nat: Option<Nat>,
     nft_table: Option<String>,
     cgroup_root: Option<String>,
     ipam_dir: Option<PathBuf>,
@@ -102,6 +107,16 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Whether pods' addresses are translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Nat {
+    /// Masquerade and host ports.
+    On,
+    /// Neither.
+    Off,
 }
 
 /// An IPv4 network.
@@ -127,6 +142,8 @@ pub struct Config {
     pub bridge: String,
     /// Addresses of the pod network.
     pub subnet: Subnet,
+    /// Whether pods' addresses are translated.
+    pub nat: Nat,
     /// nf_tables table of the pod network.
     pub nft_table: String,
     /// Cgroup that holds everything of this daemon.
@@ -215,6 +232,7 @@ fn complete(flags: &Flags, file: File, shim: PathBuf) -> Result<Config, Wrong> {
         socket: flags.socket.clone().or(file.socket).unwrap_or_else(|| run.join("orlopd.sock")),
         bridge: flags.bridge.clone().or(file.bridge).unwrap_or(names.bridge),
         subnet: flags.subnet.or(file.subnet).unwrap_or(names.subnet),
+        nat: flags.nat.or(file.nat).unwrap_or(Nat::On),
         nft_table: flags.nft_table.clone().or(file.nft_table).unwrap_or(names.nft_table),
         cgroup_root: flags.cgroup_root.clone().or(file.cgroup_root).unwrap_or(names.cgroup_root),
         ipam_dir: flags.ipam_dir.clone().or(file.ipam_dir).unwrap_or_else(|| root.join("ipam")),
@@ -402,6 +420,7 @@ mod tests {
             ("cgroup_root = '/a/../b'", "cgroup_root"),
             ("cgroup_root = '/'", "cgroup_root"),
             ("nft_table = 'a b'", "nft_table"),
+            ("nat = 'maybe'", "maybe"),
             ("log_format = 'xml'", "xml"),
             ("metrics_listen = 'metrics.sock'", "127.0.0.1:9620"),
             ("metrics_listen = '9620'", "address and port"),

@@ -2,7 +2,7 @@
 
 use crate::claim::Claim;
 use crate::clock::MachineClock;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, Nat};
 use crate::endpoint::Endpoint;
 use crate::failpoints::Rules;
 use orlop_images::Store as Images;
@@ -188,6 +188,10 @@ impl Parts {
             name: NETWORK_NAME.to_owned(),
             bridge: config.bridge.clone(),
             subnet: (config.subnet.network, config.subnet.prefix),
+            nat: match config.nat {
+                Nat::On => orlop_network::Nat::On,
+                Nat::Off => orlop_network::Nat::Off,
+            },
             nft_table: config.nft_table.clone(),
             ipam_dir: config.ipam_dir.clone(),
             mtu: None,

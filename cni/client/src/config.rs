@@ -20,6 +20,16 @@ const MTU_MAX: u32 = 65_535;
 /// finding a holder of its own in there.
 const PORTS_FOLDER: &str = "ports";
 
+/// Whether addresses of pods are translated where their packets leave or enter the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nat {
+    /// Masquerade and host ports, by nf_tables.
+    #[default]
+    On,
+    /// Neither, and no table: the network around the node knows the way to its pods, or something else translates.
+    Off,
+}
+
 /// Settings of a built-in network. No two networks on a node may share a bridge, a subnet, a table or an address folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -29,6 +39,8 @@ pub struct Config {
     pub bridge: String,
     /// Its subnet; the first address is the gateway.
     pub subnet: (Ipv4Addr, u8),
+    /// Whether addresses are translated.
+    pub nat: Nat,
     /// Its nf_tables table, of the `inet` family.
     pub nft_table: String,
     /// Folder of folders that hold addresses, one per network, in the format of the CNI plugin host-local.
@@ -42,6 +54,7 @@ pub struct Config {
 pub(crate) struct Parts {
     pub name: String,
     pub bridge: Bridge,
+    pub nat: Nat,
     pub masquerade: Masquerade,
     pub host_ports: Rules,
     /// Where the book of host ports is.
@@ -69,6 +82,7 @@ impl Config {
             // A folder of its own: each change of the pool's own folder would have the pool read again.
             ports_folder: folder.join(PORTS_FOLDER),
             bridge: Bridge { name: bridge, owner, gateways: vec![range.gateway()], mtu: self.mtu },
+            nat: self.nat,
             masquerade: Masquerade { table, subnets: vec![subnet] },
             pool: Pool::new(folder, vec![range]),
             name: self.name,
@@ -96,6 +110,7 @@ mod tests {
             name: "default".to_owned(),
             bridge: "orlop0".to_owned(),
             subnet: (Ipv4Addr::new(10, 88, 3, 4), 16),
+            nat: Nat::On,
             nft_table: "orlop".to_owned(),
             ipam_dir: PathBuf::from("ipam"),
             mtu: None,

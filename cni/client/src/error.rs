@@ -61,6 +61,9 @@ pub enum Error {
         /// The address.
         address: Ipv6Addr,
     },
+    /// A port of the node was asked for where nothing is translated.
+    #[error("host port {0} can't lead into a pod: this node translates no addresses (its setting nat is off)")]
+    NoNat(NodePort),
     /// A port of the node was asked for at an address that no node can have.
     #[error("port {port} can't be at {address}: it is no address of a node")]
     BadHostIp {
@@ -120,7 +123,7 @@ impl Error {
             }
             Self::PodSocket(error) | Self::OwnSocket(error) => netlink_kind(error),
             Self::Thread(_) => ErrorKind::Exhausted,
-            Self::HostIpv6 { .. } => ErrorKind::Unsupported,
+            Self::HostIpv6 { .. } | Self::NoNat(_) => ErrorKind::Unsupported,
             Self::BadHostIp { .. } | Self::NoContainerPort(_) | Self::PortTwice(_) | Self::TooManyPorts { .. } => {
                 ErrorKind::InvalidArgument
             }

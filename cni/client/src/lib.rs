@@ -18,6 +18,6 @@ mod moments;
 mod node;
 mod worker;
 
-pub use config::Config;
+pub use config::{Config, Nat};
 pub use default_network::{DefaultNetwork, Ended};
 pub use error::Error;

@@ -1,7 +1,7 @@
 //! The network as seen from its thread: what attach, detach and the rest do, step by step.
 
 use crate::asked_ports::AskedPorts;
-use crate::config::Parts;
+use crate::config::{Nat, Parts};
 use crate::error::Error;
 use crate::host_ports::HostPorts;
 use crate::moments::Moments;
@@ -30,6 +30,7 @@ pub(crate) struct Node {
     nft: NftSocket,
     name: String,
     bridge: Bridge,
+    nat: Nat,
     masquerade: Masquerade,
     pool: Pool,
     host_ports: HostPorts,
@@ -53,6 +54,7 @@ impl Node {
             host_ports: HostPorts::new(parts.name.clone(), parts.host_ports, parts.ports_folder)?,
             name: parts.name,
             bridge: parts.bridge,
+            nat: parts.nat,
             masquerade: parts.masquerade,
             pool: parts.pool,
             interface: LinkName::parse(INTERFACE)?,
@@ -141,6 +143,10 @@ impl Node {
         if self.made.is_some() || bridge::find(&mut self.route, &self.bridge)?.is_some() {
             return self.ensure();
         }
+        match self.nat {
+            Nat::On => {}
+            Nat::Off => return Ok(()),
+        }
         self.stage.set("look at nf_tables");
         self.nft.generation().map_err(|source| {
             let tried = "ask nf_tables (CONFIG_NF_TABLES) for its state".to_owned();
@@ -161,8 +167,13 @@ impl Node {
         self.sweep()?;
         self.stage.set("delete the bridge");
         bridge::remove(&mut self.route, &self.bridge)?;
-        self.stage.set("delete the nft table");
-        masquerade::remove(&mut self.nft, &self.masquerade)?;
+        match self.nat {
+            Nat::On => {
+                self.stage.set("delete the nft table");
+                masquerade::remove(&mut self.nft, &self.masquerade)?;
+            }
+            Nat::Off => {}
+        }
         self.stage.set("delete the folders");
         self.host_ports.remove()?;
         self.pool.remove()?;
@@ -171,7 +182,7 @@ impl Node {
         Ok(0)
     }
 
-    /// Makes bridge and masquerade unless they are there.
+    /// Makes bridge, masquerade and host ports unless they are there.
     fn ensure(&mut self) -> Result<(), Error> {
         self.stage.set("look at the bridge");
         if let Some(made) = &self.made
@@ -187,6 +198,10 @@ impl Node {
             self.stage.set("delete links of pods that are gone");
             self.sweep()?;
         }
+        match self.nat {
+            Nat::On => {}
+            Nat::Off => return Ok(()),
+        }
         self.stage.set("set up masquerade");
         self.seen = Some(masquerade::ensure(&mut self.nft, &self.masquerade, self.seen)?);
         self.stage.set("set up host ports");
@@ -200,6 +215,9 @@ impl Node {
             IpAddr::V6(_) => None,
         });
         let wanted = own.map(|own| ports.to(own)).unwrap_or_default();
+        if let (Nat::Off, Some(first)) = (self.nat, wanted.first()) {
+            return Err(Error::NoNat(first.from));
+        }
         self.host_ports.reserve(&mut self.nft, id.as_str(), wanted)
     }
 

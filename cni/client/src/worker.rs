@@ -125,6 +125,7 @@ mod tests {
             name: "test".to_owned(),
             bridge: "never-made".to_owned(),
             subnet: (Ipv4Addr::new(10, 0, 0, 0), 24),
+            nat: crate::config::Nat::On,
             nft_table: "never-made".to_owned(),
             ipam_dir: PathBuf::from("never-made"),
             mtu: None,

@@ -40,6 +40,7 @@ impl Node {
             name: "default".to_owned(),
             bridge: "orlop0".to_owned(),
             subnet: (Ipv4Addr::new(10, 88, 0, 0), 16),
+            nat: orlop_network::Nat::On,
             nft_table: "orlop".to_owned(),
             ipam_dir: self.ipam(),
             mtu: None,

@@ -5,7 +5,7 @@ use orlop_model::ports::Network;
 use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 use orlop_model::{ErrorKind, SandboxId};
 use orlop_netlink::{Mac, address, link};
-use orlop_network::{Config, DefaultNetwork, Ended};
+use orlop_network::{Config, DefaultNetwork, Ended, Nat};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -41,6 +41,24 @@ fn nothing_is_there_before_the_first_pod_nor_after_the_end() {
     a.address(&network);
     run(network.detach(&a.id)).unwrap();
     run(network.end()).unwrap();
+}
+
+#[test]
+fn network_that_translates_nothing_attaches_pods_without_a_table_and_refuses_host_ports() {
+    let node = Node::new();
+    let network = node.network(Config { nat: Nat::Off, ..node.config() });
+    run(network.ready()).unwrap();
+    let pod = Pod::new("a");
+    pod.address(&network);
+    assert_eq!(node.nft(&["list", "ruleset"]), "");
+    let other = Pod::new("b");
+    let asked = SandboxSpec { ports: vec![tcp(8080, 80)], ..spec() };
+    let failure = run(network.attach(&other.id, &asked, other.namespace())).unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::Unsupported);
+    assert!(failure.message.contains("8080/tcp") && failure.message.contains("nat is off"), "{}", failure.message);
+    assert_eq!(run(network.leftovers()).unwrap(), std::slice::from_ref(&pod.id));
+    run(network.detach(&pod.id)).unwrap();
+    assert_eq!(run(network.end()).unwrap(), Ended::Removed);
 }
 
 #[test]

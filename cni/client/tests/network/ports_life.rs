@@ -157,6 +157,7 @@ fn two_networks_of_one_node_can_not_both_have_a_port() {
         name: "other".to_owned(),
         bridge: "orlop1".to_owned(),
         subnet: (Ipv4Addr::new(10, 89, 0, 0), 16),
+        nat: orlop_network::Nat::On,
         nft_table: "orlop-other".to_owned(),
         ..node.config()
     };

@@ -76,6 +76,7 @@ fn two_networks_side_by_side_do_not_mind_each_other() {
         name: "other".to_owned(),
         bridge: "orlop1".to_owned(),
         subnet: (Ipv4Addr::new(10, 89, 0, 0), 16),
+        nat: orlop_network::Nat::On,
         nft_table: "orlop-other".to_owned(),
         ..node.config()
     };
