@@ -1,20 +1,23 @@
 //! Stacks layers into one root file system: an overlay that is mounted nowhere, held by its descriptor.
 //!
 //! Kernel, filesystems/overlayfs.rst. fsconfig(2) takes strings of at most 255 bytes, so layers are never named by path:
-//! by descriptor since Linux 6.13, by `/proc/self/fd/<n>` one at a time since 6.5, and all in one short string before.
+//! by descriptor since Linux 6.13, by `/proc/self/fd/<n>` one at a time since 6.7. Before, mount(2) must do it, which takes a
+//! page of text and a place: a namespace of a thread's own, of which the overlay is then taken out.
 
 use crate::apply::is_opaque;
 use crate::error::Error;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_string, fsmount, fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_string, fsmount, fsopen, mount, open_tree,
 };
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Longest string that fsconfig(2) takes, without its end.
-const STRING_BYTES_MAX: usize = 255;
+/// Longest text of options that mount(2) takes: a page, without its end.
+const OPTIONS_BYTES_MAX: usize = 4095;
 
 /// Longest message of the kernel that is passed on.
 const SAID_BYTES_MAX: usize = 1024;
@@ -28,10 +31,8 @@ const SETTINGS: [(&str, &str); 3] = [("index", "off"), ("redirect_dir", "nofollo
 enum Naming {
     /// Linux 6.13.
     Descriptors,
-    /// Linux 6.5.
+    /// Linux 6.7.
     Paths,
-    /// Before; only some twenty layers fit.
-    List,
 }
 
 /// The folders of one root file system.
@@ -39,8 +40,8 @@ pub(crate) struct Stack {
     /// Top first; never empty. Opened one at a time, since the kernel keeps hold of what it was told: an image with 500
     /// layers must not use up the daemon's descriptors.
     lowers: Vec<PathBuf>,
-    upper: OwnedFd,
-    work: OwnedFd,
+    upper: PathBuf,
+    work: PathBuf,
 }
 
 // === impl Stack ===
@@ -61,78 +62,96 @@ impl Stack {
         if lowers.is_empty() {
             lowers.push(empty.to_owned());
         }
-        Ok(Self { lowers, upper: open(upper)?, work: open(work)? })
+        Ok(Self { lowers, upper: upper.to_owned(), work: work.to_owned() })
     }
 
     /// Makes the mount.
     pub(crate) fn mount(&self) -> Result<OwnedFd, Error> {
-        let mut last = Errno::INVAL;
-        for naming in [Naming::Descriptors, Naming::Paths, Naming::List] {
-            let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(Error::errno("open overlayfs"))?;
-            match self.name_lowers(context.as_fd(), naming)? {
-                Ok(_held) => return self.finish(context.as_fd(), naming),
-                // The kernel does not know this way of naming them.
-                Err(error @ (Errno::INVAL | Errno::NOTSUP | Errno::BADF | Errno::NAMETOOLONG)) => last = error,
-                Err(error) => return Err(failed(context.as_fd(), "add layers to overlay", error)),
+        for naming in [Naming::Descriptors, Naming::Paths] {
+            match self.mount_naming(naming) {
+                Ok(mount) => return Ok(mount),
+                Err(refused) if refused.may_know_another_way() => {}
+                Err(Refused { doing, error, said }) => return Err(Error::errno(format!("{doing}{said}"))(error)),
             }
         }
-        let doing = format!("add {} layers to overlay; more than about 20 need Linux 6.5", self.lowers.len());
-        Err(Error::errno(doing)(last))
+        self.mount_listing()
     }
 
-    /// The inner result is what the kernel says, or the descriptors that must stay open until the overlay is created: a
-    /// kernel that takes a list only looks at it then.
-    fn name_lowers(&self, context: BorrowedFd<'_>, naming: Naming) -> Result<Result<Vec<OwnedFd>, Errno>, Error> {
-        if naming == Naming::List {
-            let lowers = self.lowers.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
-            // /dev/fd is /proc/self/fd in fewer letters.
-            let paths: Vec<_> = lowers.iter().map(|lower| format!("/dev/fd/{}", lower.as_raw_fd())).collect();
-            let list = paths.join(":");
-            let fits = list.len() <= STRING_BYTES_MAX;
-            let named = if fits { fsconfig_set_string(context, "lowerdir", list) } else { Err(Errno::NAMETOOLONG) };
-            return Ok(named.map(|()| lowers));
-        }
-        for path in &self.lowers {
-            let lower = open(path)?;
-            let named = match naming {
-                Naming::Descriptors => fsconfig_set_fd(context, "lowerdir+", lower.as_fd()),
-                Naming::Paths | Naming::List => fsconfig_set_string(context, "lowerdir+", path_of(&lower)),
-            };
-            if let Err(error) = named {
-                return Ok(Err(error));
+    fn mount_naming(&self, naming: Naming) -> Result<OwnedFd, Refused> {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(refused("open overlayfs", None))?;
+        let context = context.as_fd();
+        self.configure(context, naming).map_err(refused(CONFIGURE, Some(context)))?;
+        fsconfig_create(context).map_err(refused("create an overlay", Some(context)))?;
+        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+            .map_err(refused("mount an overlay", Some(context)))
+    }
+
+    fn configure(&self, context: BorrowedFd<'_>, naming: Naming) -> Result<(), Errno> {
+        let keys = std::iter::repeat_n("lowerdir+", self.lowers.len()).chain(["upperdir", "workdir"]);
+        for (key, path) in keys.zip(self.lowers.iter().chain([&self.upper, &self.work])) {
+            let folder = open_folder(path)?;
+            match naming {
+                Naming::Descriptors => fsconfig_set_fd(context, key, folder.as_fd())?,
+                Naming::Paths => fsconfig_set_string(context, key, format!("/proc/self/fd/{}", folder.as_raw_fd()))?,
             }
         }
-        Ok(Ok(Vec::new()))
+        SETTINGS.iter().try_for_each(|(key, value)| fsconfig_set_string(context, *key, *value))
     }
 
-    fn finish(&self, context: BorrowedFd<'_>, naming: Naming) -> Result<OwnedFd, Error> {
-        let said = |doing: &'static str| move |error| failed(context, doing, error);
-        for (key, folder) in [("upperdir", &self.upper), ("workdir", &self.work)] {
-            let set = match naming {
-                Naming::Descriptors => fsconfig_set_fd(context, key, folder.as_fd()),
-                Naming::Paths | Naming::List => fsconfig_set_string(context, key, path_of(folder)),
-            };
-            set.map_err(said("name the writable folder of an overlay"))?;
-        }
-        for (key, value) in SETTINGS {
-            fsconfig_set_string(context, key, value).map_err(said("configure an overlay"))?;
-        }
-        fsconfig_create(context).map_err(said("create an overlay"))?;
-        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(said("mount an overlay"))
+    /// Makes the mount by mount(2), for kernels that can't be told layer by layer.
+    fn mount_listing(&self) -> Result<OwnedFd, Error> {
+        let doing = format!("mount an overlay of {} layers; the kernel's log may say why not", self.lowers.len());
+        let mounted = orlop_sys::mountns::apart(|| {
+            // Opened in here: the mount of a folder must be one of this namespace.
+            let folders = self.lowers.iter().chain([&self.upper, &self.work]).map(|path| open_folder(path));
+            let folders = folders.collect::<Result<Vec<_>, _>>()?;
+            // From there a folder's name is its descriptor's number, so that 500 of them fit the page that the kernel takes.
+            rustix::process::chdir("/proc/self/fd")?;
+            mount("overlay", &self.upper, "overlay", MountFlags::empty(), listing(&folders)?.as_c_str())?;
+            open_tree(CWD, &self.upper, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        });
+        mounted.map_err(Error::io(doing.clone()))?.map_err(Error::errno(doing))
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd, Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(Error::errno(format!("open {path:?}")))
+/// Returns all options in one text; the folders are lowers, upper, work.
+fn listing(folders: &[OwnedFd]) -> Result<CString, Errno> {
+    let numbers: Vec<_> = folders.iter().map(|folder| folder.as_raw_fd().to_string()).collect();
+    let [lowers @ .., upper, work] = numbers.as_slice() else { return Err(Errno::INVAL) };
+    let settings: String = SETTINGS.iter().map(|(key, value)| format!(",{key}={value}")).collect();
+    let options = format!("lowerdir={},upperdir={upper},workdir={work}{settings}", lowers.join(":"));
+    if options.len() > OPTIONS_BYTES_MAX {
+        return Err(Errno::NAMETOOLONG);
+    }
+    CString::new(options).map_err(|_| Errno::INVAL)
 }
 
-fn path_of(folder: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", folder.as_raw_fd())
+/// What the kernel did not do.
+struct Refused {
+    doing: &'static str,
+    error: Errno,
+    /// What it has to say about it.
+    said: String,
 }
 
-/// Adds what the kernel has to say about a failure; it leaves its words in the context.
-fn failed(context: BorrowedFd<'_>, doing: &str, error: Errno) -> Error {
+/// The step at which a kernel of 6.5 or later refuses a key it does not know.
+const CONFIGURE: &str = "configure an overlay";
+
+impl Refused {
+    /// Says whether the kernel may only not know this way of naming layers. Before 6.5 it takes any key, and fails later
+    /// and without a word.
+    fn may_know_another_way(&self) -> bool {
+        let invalid = matches!(self.error, Errno::INVAL | Errno::NOTSUP | Errno::BADF);
+        invalid && (self.doing == CONFIGURE || self.said.is_empty())
+    }
+}
+
+fn refused(doing: &'static str, context: Option<BorrowedFd<'_>>) -> impl FnOnce(Errno) -> Refused {
+    move |error| Refused { doing, error, said: context.map(said).unwrap_or_default() }
+}
+
+/// Returns the words that the kernel left in a context.
+fn said(context: BorrowedFd<'_>) -> String {
     let mut said = String::new();
     let mut buffer = [0; SAID_BYTES_MAX];
     while let Ok(count @ 1..) = rustix::io::read(context, &mut buffer) {
@@ -142,7 +161,16 @@ fn failed(context: BorrowedFd<'_>, doing: &str, error: Errno) -> Error {
             break;
         }
     }
-    Error::errno(format!("{doing}{said}"))(error)
+    said
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Error> {
+    open_folder(path).map_err(Error::errno(format!("open {path:?}")))
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
 }
 
 #[cfg(test)]
@@ -162,17 +190,27 @@ mod tests {
         for (at, layer) in layers.iter().enumerate() {
             fs::write(layer.join("who"), at.to_string()).unwrap();
         }
-        for naming in [Naming::Descriptors, Naming::Paths, Naming::List] {
-            let (upper, work) = (path(&format!("upper-{naming:?}")), path(&format!("work-{naming:?}")));
+        for way in [Some(Naming::Descriptors), Some(Naming::Paths), None] {
+            let (upper, work) = (path(&format!("upper-{way:?}")), path(&format!("work-{way:?}")));
             let top_first = layers.iter().rev().cloned().collect();
             let stack = Stack::open(top_first, &path("empty"), &upper, &work).unwrap();
-            let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
-            let _held = stack.name_lowers(context.as_fd(), naming).unwrap().unwrap();
-            let mount = stack.finish(context.as_fd(), naming).unwrap();
+            let mount = match way {
+                Some(naming) => match stack.mount_naming(naming) {
+                    Ok(mount) => mount,
+                    // Not before Linux 6.7.
+                    Err(refused) => {
+                        assert!(refused.may_know_another_way(), "{naming:?}: {}{}", refused.doing, refused.said);
+                        continue;
+                    }
+                },
+                None => stack.mount_listing().unwrap(),
+            };
             let who = rustix::fs::openat(&mount, "who", OFlags::RDONLY, Mode::empty()).unwrap();
             let mut buffer = [0; 8];
             let count = rustix::io::read(&who, &mut buffer).unwrap();
-            assert_eq!(&buffer[..count], b"11", "{naming:?}");
+            assert_eq!(&buffer[..count], b"11", "{way:?}");
+            fs::write(format!("/proc/self/fd/{}/new", mount.as_raw_fd()), "").unwrap();
+            assert!(upper.join("new").exists(), "{way:?}");
         }
         assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(temp.path().to_str().unwrap()));
     }
@@ -190,8 +228,8 @@ mod tests {
         }
         let path = |name: &str| temp.path().join(name);
         let stack = Stack::open(layers, &path("empty"), &path("upper"), &path("work")).unwrap();
-        let mount = stack.mount().unwrap();
-        let found = fs::read_dir(format!("/proc/self/fd/{}", mount.as_raw_fd())).unwrap().count();
-        assert_eq!(found, crate::manifest::LAYERS_MAX);
+        let count = |mount: OwnedFd| fs::read_dir(format!("/proc/self/fd/{}", mount.as_raw_fd())).unwrap().count();
+        assert_eq!(count(stack.mount().unwrap()), crate::manifest::LAYERS_MAX);
+        assert_eq!(count(stack.mount_listing().unwrap()), crate::manifest::LAYERS_MAX);
     }
 }

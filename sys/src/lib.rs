@@ -10,6 +10,7 @@ pub mod clone;
 pub mod memfd;
 pub mod memory;
 pub mod mount;
+pub mod mountns;
 pub mod netns;
 pub mod process;
 pub mod seqpacket;

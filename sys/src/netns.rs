@@ -9,7 +9,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 /// # Errors
 /// Without `CAP_SYS_ADMIN`, or where no thread can be made.
 pub fn create() -> io::Result<OwnedFd> {
-    on_scratch_thread(|| {
+    on_scratch_thread("orlop-netns", || {
         unshare(UnshareFlags::NEWNET)?;
         current()
     })?
@@ -28,7 +28,7 @@ pub fn current() -> io::Result<OwnedFd> {
 /// # Errors
 /// When `ns` can't be entered, or where no thread can be made. A panic of `work` goes on in the caller.
 pub fn inside<T: Send>(ns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    on_scratch_thread(|| {
+    on_scratch_thread("orlop-netns", || {
         move_into_link_name_space(ns, Some(LinkNameSpaceType::Network))?;
         Ok(work())
     })?
@@ -42,9 +42,9 @@ pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
 }
 
 /// Runs `work` on a thread that ends with it, since a thread can't forget what it entered.
-fn on_scratch_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn on_scratch_thread<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("orlop-netns".to_owned()).spawn_scoped(scope, work)?;
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work)?;
         Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
