@@ -48,13 +48,7 @@ impl Hollow<'_> {
         for (namespace, kind) in self.joins {
             raw(own::enter(*namespace, *kind))?;
         }
-        raw(own::unshare(libc::CLONE_NEWNS as u64))?;
-        mounts::set_all_propagation(libc::MS_SLAVE as u32 | libc::MS_REC as u32)?;
-        {
-            let root = mounts::empty()?;
-            mounts::attach_root(root.as_fd(), 0)?;
-            mounts::pivot(root.as_fd())?;
-        }
+        be_alone_in(mounts::empty()?.as_fd())?;
         raw(own::close_from(3))?;
         raw(own::limit_bounding(0))?;
         raw(own::set_ambient(0))?;
@@ -62,6 +56,17 @@ impl Hollow<'_> {
         raw(own::no_new_privileges())?;
         raw(own::install_filter(&filter(), 0))
     }
+}
+
+/// Gives the calling process a mount namespace of its own that holds nothing but one mount, so far mounted nowhere.
+///
+/// # Errors
+/// The kernel's reason; the process must end then.
+pub fn be_alone_in(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    raw(own::unshare(libc::CLONE_NEWNS as u64))?;
+    mounts::set_all_propagation(libc::MS_SLAVE as u32 | libc::MS_REC as u32)?;
+    mounts::attach_root(root, 0)?;
+    mounts::pivot(root)
 }
 
 /// Allows [`CALLS`], answers EPERM to everything else, and ends who calls by another architecture's numbers.

@@ -17,7 +17,7 @@ mod prepare;
 mod report;
 mod resolve;
 
-pub use hollow::Hollow;
+pub use hollow::{Hollow, be_alone_in};
 pub use kernel::set_sysctl;
 pub use launch::Launched;
 pub use prepare::{Prepared, Refused, Surroundings};

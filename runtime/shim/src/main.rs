@@ -23,6 +23,7 @@ mod requests;
 mod sandbox;
 mod seal;
 mod shim;
+mod shm;
 mod spawner;
 mod supervise;
 mod task;

@@ -6,6 +6,7 @@
 use crate::error::{Failed, Result, Tried};
 use crate::nodes::{Node, namespace};
 use crate::pod_init::PodInit;
+use crate::shm::Shm;
 use orlop_cgroups::{CgroupPath, Hierarchies, Leaf, remove_tree};
 use orlop_exec::{Hollow, set_sysctl};
 use orlop_sys::child::enter;
@@ -14,7 +15,6 @@ use orlop_sys::seqpacket::{self, Waits};
 use orlop_wire::frame::{Scope, SetUp};
 use orlop_wire::plan::NamespaceKind;
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid};
 use std::ffi::CString;
@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What a throw-away child sends when all went well; else it sends which step failed, and the errno.
-const WELL: u32 = u32::MAX;
+pub(crate) const WELL: u32 = u32::MAX;
 /// Step of a throw-away child that is not a sysctl.
 const HOSTNAME: u32 = WELL - 1;
 
@@ -34,7 +34,7 @@ pub(crate) struct Sandbox {
     network: OwnedFd,
     ipc: OwnedFd,
     uts: OwnedFd,
-    shm: OwnedFd,
+    shm: Shm,
     init: Option<PodInit>,
 }
 
@@ -47,7 +47,7 @@ impl Sandbox {
         let sysctls = check_sysctls(asked)?;
         Leaf::create(hierarchies, &cgroup).tried("make the cgroup of the sandbox")?;
         let made = make_namespaces(asked, &sysctls, node).and_then(|[network, ipc, uts]| {
-            let shm = make_shm(asked.shm_bytes)?;
+            let shm = Shm::make(asked.shm_bytes)?;
             let scopes = [asked.network, asked.ipc, asked.uts];
             Ok(Self { cgroup: cgroup.clone(), scopes, network, ipc, uts, shm, init: None })
         });
@@ -64,8 +64,8 @@ impl Sandbox {
     }
 
     /// Returns the `/dev/shm` of the sandbox.
-    pub(crate) fn shm(&self) -> BorrowedFd<'_> {
-        self.shm.as_fd()
+    pub(crate) fn shm(&self) -> &Shm {
+        &self.shm
     }
 
     /// Returns a namespace that its containers share; the PID namespace is [`Self::ensure_init`]'s.
@@ -241,14 +241,14 @@ fn open_route_socket(network: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Er
 }
 
 /// Sends a step and an errno. Runs in a child, which has nobody to tell of a failure.
-fn say(socket: BorrowedFd<'_>, step: u32, errno: i32, descriptors: &[BorrowedFd<'_>]) {
+pub(crate) fn say(socket: BorrowedFd<'_>, step: u32, errno: i32, descriptors: &[BorrowedFd<'_>]) {
     let mut message = [0; 8];
     message[..4].copy_from_slice(&step.to_le_bytes());
     message[4..].copy_from_slice(&errno.to_le_bytes());
     let _ = seqpacket::send(socket, &message, descriptors);
 }
 
-fn hear(socket: &OwnedFd) -> io::Result<(u32, i32, Vec<OwnedFd>)> {
+pub(crate) fn hear(socket: &OwnedFd) -> io::Result<(u32, i32, Vec<OwnedFd>)> {
     let mut message = [0; 8];
     let received = seqpacket::recv(socket, &mut message)?;
     if received.bytes != message.len() {
@@ -259,22 +259,8 @@ fn hear(socket: &OwnedFd) -> io::Result<(u32, i32, Vec<OwnedFd>)> {
 }
 
 /// Waits for a throw-away child, which is about to end.
-fn reap(child: &Child) {
+pub(crate) fn reap(child: &Child) {
     let _ = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
-}
-
-/// Makes a tmpfs that is mounted nowhere: containers mount copies of it.
-fn make_shm(bytes: u64) -> Result<OwnedFd> {
-    let tried = "make /dev/shm of the sandbox";
-    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).tried(tried)?;
-    let size = bytes.to_string();
-    for (name, value) in [("source", "shm"), ("mode", "1777"), ("size", size.as_str())] {
-        fsconfig_set_string(context.as_fd(), name, value).tried(tried)?;
-    }
-    fsconfig_create(context.as_fd()).tried(tried)?;
-    let attributes =
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).tried(tried)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use orlop_exec::{Failure, Launched, Prepared, Refused, Report, Surroundings};
 use orlop_sys::clone::Child;
 use orlop_wire::exit::ExitRecord;
 use orlop_wire::frame::{Console, Failed as NotStarted, Phase as HowFar, Start, Stdin};
-use orlop_wire::plan::{JoinFrom, NamespaceKind, Plan};
+use orlop_wire::plan::{BindSource, JoinFrom, NamespaceKind, Op, Plan};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -181,10 +181,14 @@ pub(crate) fn launch(
         None => Vec::new(),
     };
     let unified = leaf.and_then(Leaf::unified_dir_fd);
+    let shm = match place.sandbox.filter(|_| binds_shm(plan)) {
+        Some(sandbox) => Some(sandbox.shm().for_container().map_err(failed)?),
+        None => None,
+    };
     let around = Surroundings {
         slots,
         joins: joins(plan, slots, place).map_err(NoStart::Refused)?,
-        shm: place.sandbox.map(Sandbox::shm),
+        shm: shm.as_ref().map(AsFd::as_fd),
         cgroup: below.or(unified),
         // A process born in a cgroup of the unified hierarchy must not move out of it again.
         cgroup_entries: entries.iter().map(AsFd::as_fd).filter(|fd| !is_unified(*fd)).collect(),
@@ -197,6 +201,10 @@ pub(crate) fn launch(
         NoStart::Refused(Failed::refused("read the plan of a process", error, libc::EINVAL))
     })?;
     prepared.launch().tried("clone a process").map_err(failed)
+}
+
+fn binds_shm(plan: &Plan) -> bool {
+    plan.ops.iter().any(|op| matches!(op, Op::Bind { source: BindSource::SandboxShm, .. }))
 }
 
 /// A device that an image brought could be opened where nothing enforces device rules; see the planner's, which takes the
