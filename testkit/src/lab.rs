@@ -147,6 +147,14 @@ impl Lab {
     }
 }
 
+/// Makes the test images unless the cache has them, for tests that run where none can be made.
+///
+/// # Errors
+/// When a package can't be fetched, or the cache not be written.
+pub fn shelve_test_images() -> io::Result<()> {
+    shelve(&test_images()?).map(drop)
+}
+
 /// All images of the test registry, the usual one first.
 fn test_images() -> io::Result<Vec<Image>> {
     let mut busybox = Tree::default();

@@ -1,15 +1,17 @@
 //! Checks of the workspace itself, and the commands behind the Makefile.
 //!
-//! Not for anything that ships. Start at [`main`]; the laws are in [`house`], the test ring in [`ring`],
-//! what is measured in [`bench`].
+//! Not for anything that ships. Start at [`main`]; the laws are in [`house`], the test ring in [`ring`], tests in a machine
+//! of another kernel in [`vm`], what is measured in [`bench`].
 
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
 mod bench;
 mod house;
 mod ring;
+mod vm;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// Checks of the workspace itself.
@@ -25,6 +27,17 @@ enum Task {
     Test,
     /// Checks the dependency law, licenses, bans and sources
     House,
+    /// Boots a machine with Debian 12's kernel and pure cgroup v2, and runs the demo and the tests of both there
+    VmTest,
+    /// Is the first process of that machine
+    #[command(hide = true)]
+    VmGuest {
+        /// What it is to do
+        orders: PathBuf,
+        /// What the machine's kernel adds of its own
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _rest: Vec<String>,
+    },
     /// Runs a suite by others against orlop
     Conformance {
         /// Which
@@ -70,6 +83,8 @@ fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Test => ring::run(),
         Task::House => house::run(),
+        Task::VmTest => vm::run(),
+        Task::VmGuest { orders, _rest } => vm::guest::run(&orders),
         Task::Conformance { suite, rest } => conformance(suite, &rest),
         Task::Bench { what: Measured::Cri, rest } => bench::cri(&rest),
     }

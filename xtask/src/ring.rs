@@ -7,22 +7,22 @@ use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 /// Where tests that can't run here write why, one line each; see the testkit's `skip`. The test harness knows no skipping.
-const SKIPS: &str = "ORLOP_SKIPS";
+pub(crate) const SKIPS: &str = "ORLOP_SKIPS";
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
 }
 
 impl Tally {
-    fn one(passed: bool) -> Self {
+    pub(crate) fn one(passed: bool) -> Self {
         Self { passed: usize::from(passed), failed: usize::from(!passed), skipped: 0 }
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
@@ -86,7 +86,7 @@ fn count_skips(tally: &mut Tally, file: PathBuf) {
 }
 
 /// Reads `test result: ok. 12 passed; 1 failed; 2 ignored; …`.
-fn parse_result(line: &str) -> Option<Tally> {
+pub(crate) fn parse_result(line: &str) -> Option<Tally> {
     let figures = line.strip_prefix("test result: ")?.split_once(". ")?.1;
     let figure =
         |word: &str| figures.split("; ").find_map(|part| part.trim().strip_suffix(word)?.trim().parse::<usize>().ok());

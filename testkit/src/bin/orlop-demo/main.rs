@@ -14,10 +14,17 @@ use std::process::ExitCode;
 use std::time::Instant;
 use teller::{Outcome, tell};
 
+/// Asks for the test images alone, for a demo that is to run where none can be made.
+const PREPARE: &str = "--prepare";
+
 fn main() -> ExitCode {
     let begun = Instant::now();
+    let argument = std::env::args().nth(1);
+    if argument.as_deref() == Some(PREPARE) {
+        return prepare();
+    }
     let guard = Guard::new();
-    let shown = show(&guard, std::env::args().nth(1));
+    let shown = show(&guard, argument);
     let leaks = guard.finish();
     for leak in &leaks {
         println!("{leak}");
@@ -32,6 +39,16 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::FAILURE
+}
+
+fn prepare() -> ExitCode {
+    match orlop_testkit::lab::shelve_test_images() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("make the test images: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Everything between the two looks of the guard. What it starts has ended when it returns.

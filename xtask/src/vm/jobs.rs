@@ -1,0 +1,149 @@
+//! What is run in the machine, and how the host tells it: one file of lines, words parted by tabs.
+
+use super::{Outcome, plain};
+use std::path::{Path, PathBuf};
+
+/// A program that runs in the machine, and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// What the results call it.
+    pub name: &'static str,
+    pub program: Program,
+    /// Tests to run, as the test harness takes them; none are all.
+    pub arguments: &'static [&'static str],
+    /// Some five times what it takes on a quiet machine.
+    pub seconds_max: u64,
+}
+
+/// A program of this workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// A binary, by its name.
+    Binary(&'static str),
+    /// Tests, by the file they begin in.
+    Tests(&'static str),
+}
+
+impl Program {
+    /// Says whether cargo means this one.
+    pub fn is(self, name: &str, source: &Path, is_test: bool) -> bool {
+        match self {
+            Self::Binary(binary) => !is_test && name == binary,
+            Self::Tests(file) => is_test && source.ends_with(file),
+        }
+    }
+}
+
+/// All jobs, in the order in which they run.
+pub const JOBS: &[Job] = &[
+    Job { name: "demo", program: Program::Binary("orlop-demo"), arguments: &[], seconds_max: 30 },
+    Job { name: "cgroups", program: Program::Tests("runtime/cgroups/tests/host.rs"), arguments: &[], seconds_max: 20 },
+];
+
+/// A job as the guest reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub name: String,
+    pub seconds_max: u64,
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+}
+
+/// All that the guest must know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Folders that must be seen where they are, even below one that the guest covers.
+    pub keep: Vec<PathBuf>,
+    /// Variables of every job.
+    pub environment: Vec<(String, String)>,
+    pub orders: Vec<Order>,
+}
+
+/// Variables that say where test images are kept; see the testkit's `cache`.
+const CACHE_VARIABLES: [&str; 2] = ["XDG_CACHE_HOME", "HOME"];
+
+// === impl Orders ===
+
+impl Orders {
+    /// Tells the guest of every job, whose programs are at `paths`.
+    pub fn new(paths: &[PathBuf]) -> Outcome<Self> {
+        let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let environment: Vec<_> =
+            CACHE_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect();
+        let mut keep: Vec<PathBuf> = environment.iter().map(|(_, folder)| PathBuf::from(folder)).collect();
+        // Binaries beside each other, tests in a folder below.
+        keep.extend(std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned())));
+        keep.push(crate::house::workspace());
+        for path in keep.iter().chain(paths) {
+            plain(path)?;
+        }
+        let order = |(job, path): (&Job, &PathBuf)| Order {
+            name: job.name.to_owned(),
+            seconds_max: job.seconds_max,
+            program: path.clone(),
+            arguments: job.arguments.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        Ok(Self { keep, environment, orders: JOBS.iter().zip(paths).map(order).collect() })
+    }
+
+    /// Writes them down.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |words: &[&str]| {
+            text.push_str(&words.join("\t"));
+            text.push('\n');
+        };
+        for folder in &self.keep {
+            line(&["keep", &folder.to_string_lossy()]);
+        }
+        for (name, value) in &self.environment {
+            line(&["env", name, value]);
+        }
+        for order in &self.orders {
+            let (seconds, program) = (order.seconds_max.to_string(), order.program.to_string_lossy());
+            let mut words = vec!["job", order.name.as_str(), &seconds, &program];
+            words.extend(order.arguments.iter().map(String::as_str));
+            line(&words);
+        }
+        text
+    }
+
+    /// Reads them back.
+    pub fn parse(text: &str) -> Outcome<Self> {
+        let mut all = Self::default();
+        for line in text.lines() {
+            match line.split('\t').collect::<Vec<_>>().as_slice() {
+                ["keep", folder] => all.keep.push(folder.into()),
+                ["env", name, value] => all.environment.push(((*name).to_owned(), (*value).to_owned())),
+                ["job", name, seconds, program, arguments @ ..] => all.orders.push(Order {
+                    name: (*name).to_owned(),
+                    seconds_max: seconds.parse().map_err(|_| format!("{seconds:?} is no number of seconds"))?,
+                    program: program.into(),
+                    arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+                }),
+                _ => return Err(format!("{line:?} is no order")),
+            }
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_read_back_as_they_were() {
+        let paths: Vec<PathBuf> = (0..JOBS.len()).map(|n| PathBuf::from(format!("/target/{n}"))).collect();
+        let orders = Orders::new(&paths).unwrap();
+        assert_eq!(Orders::parse(&orders.to_text()).unwrap(), orders);
+        assert!(Orders::parse("jib\tx").is_err());
+    }
+
+    #[test]
+    fn jobs_together_fit_the_machines_time() {
+        let names: std::collections::BTreeSet<_> = JOBS.iter().map(|job| job.name).collect();
+        assert_eq!(names.len(), JOBS.len(), "two jobs have one name");
+        assert!(JOBS.iter().all(|job| !job.name.contains(char::is_whitespace)));
+    }
+}

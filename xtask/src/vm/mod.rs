@@ -1,0 +1,91 @@
+//! The tests that need another kernel: Debian 12's own (6.1) with pure cgroup v2, as strangers have it.
+//!
+//! User-mode Linux boots in a second on this machine's own file tree, which it can read and not write. Its first process is
+//! this very program ([`guest`]): it runs the jobs of [`jobs`] and powers off, while [`machine`] watches from outside.
+//! Closes with one line, `vm: N passed, M failed, K skipped`. A job without a result is a failure, and so is a machine that
+//! hangs. Nothing is left behind: the machine lives in namespaces of its own, and its files in a folder that goes.
+
+pub mod guest;
+mod jobs;
+mod machine;
+mod verdict;
+
+use crate::cargo;
+use crate::house;
+use cargo_metadata::Message;
+use jobs::{JOBS, Job, Orders, Program};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// What a step of the host failed with, in words.
+type Outcome<T> = Result<T, String>;
+
+/// Runs it all on the host.
+pub fn run() -> ExitCode {
+    match try_run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            println!("vm: 0 passed, 1 failed, 0 skipped: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run() -> Outcome<bool> {
+    succeed(Command::new(house::workspace().join("scripts/setup")).arg("vm"), "install user-mode-linux")?;
+    let programs = build()?;
+    let found = |job: &Job| {
+        let path = programs.iter().find(|(program, _)| *program == job.program).map(|(_, path)| path.clone());
+        path.ok_or_else(|| format!("cargo built nothing for {:?}", job.program))
+    };
+    let paths = JOBS.iter().map(found).collect::<Outcome<Vec<_>>>()?;
+    let demo = programs.iter().find(|(program, _)| *program == Program::Binary("orlop-demo"));
+    let (_, demo) = demo.ok_or("cargo built no orlop-demo")?;
+    succeed(Command::new(demo).arg("--prepare"), "make the test images")?;
+
+    let begun = Instant::now();
+    let lines = machine::run(&Orders::new(&paths)?)?;
+    let verdict = verdict::of(&lines, JOBS);
+    println!("vm: booted, ran and powered off in {:.1} s", begun.elapsed().as_secs_f64());
+    println!("{verdict}");
+    Ok(verdict.is_good())
+}
+
+/// Builds what `make test` builds, with the same words, so that nothing is built twice; returns the programs of the jobs.
+fn build() -> Outcome<Vec<(Program, PathBuf)>> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-run", "--quiet"]);
+    command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("start cargo: {error}"))?;
+    let output = BufReader::new(child.stdout.take().ok_or("cargo has no output")?);
+    let mut programs = Vec::new();
+    for message in Message::parse_stream(output) {
+        if let Message::CompilerArtifact(artifact) = message.map_err(|error| format!("read cargo's output: {error}"))?
+            && let Some(executable) = artifact.executable
+        {
+            let known = JOBS.iter().map(|job| job.program).find(|program| {
+                program.is(&artifact.target.name, artifact.target.src_path.as_ref(), artifact.profile.test)
+            });
+            programs.extend(known.map(|program| (program, executable.into_std_path_buf())));
+        }
+    }
+    let status = child.wait().map_err(|error| format!("wait for cargo: {error}"))?;
+    if status.success() { Ok(programs) } else { Err("the tests do not build".to_owned()) }
+}
+
+fn succeed(command: &mut Command, what: &str) -> Outcome<()> {
+    match command.stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{what}: {status}")),
+        Err(error) => Err(format!("{what}: {error}")),
+    }
+}
+
+/// Returns a path as text: paths go through the machine's command line, which knows no quotes.
+fn plain(path: &Path) -> Outcome<&str> {
+    let text = path.to_str().filter(|text| !text.contains(|c: char| c.is_whitespace() || c == '"'));
+    text.ok_or_else(|| format!("{} has blanks or quotes in it, which the machine can't be told", path.display()))
+}
