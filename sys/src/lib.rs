@@ -5,6 +5,7 @@
 //! Functions of [`child`] and [`mount`] allocate nothing and take no lock, so that a process fresh from [`clone::spawn`]
 //! may call them.
 
+pub mod bpf;
 pub mod child;
 pub mod clone;
 pub mod memfd;

@@ -77,6 +77,9 @@ pub enum Error {
     /// No freezer on this node.
     #[error("cgroup {0} can't be frozen: no freezer hierarchy is mounted and it has no cgroup.freeze")]
     NoFreezer(CgroupName),
+    /// Device programs are for the unified hierarchy.
+    #[error("cgroup {0} is in no unified hierarchy, which device rules by program need")]
+    NoUnified(CgroupName),
     /// Someone nests cgroups deeper than we follow.
     #[error("cgroups below {} are nested more than {max} deep", path.display())]
     TooDeep {
@@ -103,6 +106,7 @@ impl Error {
             | Self::StillRunning { .. }
             | Self::FreezeTimedOut { .. }
             | Self::NoFreezer(_)
+            | Self::NoUnified(_)
             | Self::TooDeep { .. } => None,
         }
     }

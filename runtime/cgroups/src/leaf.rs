@@ -1,7 +1,8 @@
 //! One cgroup, in every hierarchy at once.
 
 use crate::{CgroupPath, Error, Hierarchies, Hierarchy, kill, tree};
-use orlop_wire::plan::{CgroupWrite, Missing};
+use orlop_sys::bpf::{self, Instruction};
+use orlop_wire::plan::{CgroupPlan, CgroupWrite, DeviceAccess, Missing};
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -74,6 +75,18 @@ impl Leaf {
         &self.path
     }
 
+    /// Limits it as planned, before a process enters.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        plan.writes.iter().try_for_each(|write| self.write(write))?;
+        match &plan.devices {
+            DeviceAccess::AsWritten | DeviceAccess::Unenforced => Ok(()),
+            DeviceAccess::Program(bytes) => {
+                let program: Vec<_> = bytes.as_chunks().0.iter().copied().map(Instruction::from_bytes).collect();
+                self.set_device_program(&program)
+            }
+        }
+    }
+
     /// Writes one file, in one write(2).
     pub fn write(&self, write: &CgroupWrite) -> Result<(), Error> {
         let CgroupWrite { controller, file, value, missing } = write;
@@ -93,6 +106,22 @@ impl Leaf {
             }
             (other, Missing::Ignore | Missing::Fail) => other,
         }
+    }
+
+    /// Decides by a program which devices its processes may use, instead of what decided before; at once, but where others
+    /// attached programs of their own: then both count for a moment. See [`crate::devices::program`].
+    pub fn set_device_program(&self, program: &[Instruction]) -> Result<(), Error> {
+        let Some(unified) = &self.unified else { return Err(Error::NoUnified(self.path.clone())) };
+        let failed = |verb| move |error: std::io::Error| Error::Io { verb, path: unified.at.clone(), source: error };
+        let new = bpf::load_device_program(program).map_err(failed("load device rules for"))?;
+        let old = bpf::attached_device_programs(unified.fd.as_fd()).map_err(failed("list device rules of"))?;
+        let (replaced, others) = old.split_first().map_or((None, &[][..]), |(first, others)| (Some(first), others));
+        bpf::attach_device_program(unified.fd.as_fd(), new.as_fd(), replaced.map(AsFd::as_fd))
+            .map_err(failed("attach device rules to"))?;
+        for other in others {
+            bpf::detach_device_program(unified.fd.as_fd(), other.as_fd()).map_err(failed("detach device rules of"))?;
+        }
+        Ok(())
     }
 
     /// Opens the files to which a process of one thread writes `0`, or its id, to enter: one for each hierarchy.

@@ -5,9 +5,10 @@
 //! [`Leaf::write`]. Start at [`Hierarchies::detect`], then [`Leaf::create`].
 //!
 //! Invariants: nothing here touches the root of a hierarchy but for enabling v2 controllers; every wait is bounded; every
-//! verb may be repeated, and is quiet about what is gone already. Device rules are enforced on v1; on v2 they need a
-//! BPF program, which is not built yet, and are left out.
+//! verb may be repeated, and is quiet about what is gone already. Device rules are files of v1; on v2 they are a program that
+//! [`devices::program`] makes (pure) and [`Leaf::set_device_program`] attaches.
 
+pub mod devices;
 mod error;
 mod freeze;
 mod hierarchies;

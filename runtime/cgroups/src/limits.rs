@@ -37,8 +37,7 @@ pub struct Limits {
     pub hugepage_bytes_max: BTreeMap<String, u64>,
     /// Files of a v2 cgroup and what to write to them.
     pub unified: BTreeMap<String, String>,
-    /// Device rules, later ones winning; `None` leaves devices alone. Enforced on v1 only: v2 needs a BPF program, which is
-    /// not built yet.
+    /// Device rules, later ones winning; `None` leaves devices alone. Files of v1 only: for v2 see [`crate::devices`].
     pub devices: Option<Vec<DeviceRule>>,
 }
 

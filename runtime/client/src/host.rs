@@ -10,11 +10,13 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use tracing::warn;
 
 /// Facts that do not change while the daemon runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     hierarchies: Hierarchies,
+    device_programs: bool,
     capabilities: u64,
     oom_score_adj: i16,
     recursive_readonly: bool,
@@ -38,8 +40,15 @@ impl Node {
         let capabilities =
             status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
         let missing = |what: &str| Error::Missing(format!("{what} can't be read; is /proc mounted?"));
+        let device_programs = orlop_cgroups::devices::can_be_enforced();
+        if let Err(error) = &device_programs
+            && !hierarchies.layout().v1.contains("devices")
+        {
+            warn!(%error, "device rules can't be enforced: this kernel takes no device programs (CONFIG_CGROUP_BPF) and has no devices cgroup; containers get no CAP_MKNOD and no devices of their images");
+        }
         Ok(Self {
             hierarchies,
+            device_programs: device_programs.is_ok(),
             capabilities: capabilities.ok_or_else(|| missing("CapEff in /proc/self/status"))?,
             oom_score_adj: read("/proc/self/oom_score_adj")?
                 .trim()
@@ -52,6 +61,11 @@ impl Node {
     /// Returns the capabilities that a shim holds.
     pub(crate) fn capabilities(&self) -> u64 {
         self.capabilities
+    }
+
+    /// Says whether device rules can be a program.
+    pub(crate) fn device_programs(&self) -> bool {
+        self.device_programs
     }
 
     /// Returns the cgroup file systems.

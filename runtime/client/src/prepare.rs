@@ -179,6 +179,7 @@ fn surroundings(client: &Client, id: &SandboxId, parent: Option<&str>) -> Result
 fn facts(client: &Client) -> Facts<'_> {
     Facts {
         hierarchies: client.node.hierarchies(),
+        device_programs: client.node.device_programs(),
         capabilities: client.node.capabilities(),
         profiles: &client.profiles,
     }

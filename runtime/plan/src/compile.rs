@@ -36,6 +36,8 @@ pub fn of_task(container: &str) -> String {
 pub struct Facts<'a> {
     /// Its cgroup file systems.
     pub hierarchies: &'a Hierarchies,
+    /// Whether device rules can be a program: for nodes where v1 has no devices controller.
+    pub device_programs: bool,
     /// Capabilities that the shim holds, one bit each: no process can be given others.
     pub capabilities: u64,
     /// Compiled filters.

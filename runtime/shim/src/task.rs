@@ -17,7 +17,7 @@ use orlop_exec::{Failure, Launched, Prepared, Refused, Report, Surroundings};
 use orlop_sys::clone::Child;
 use orlop_wire::exit::ExitRecord;
 use orlop_wire::frame::{Console, Failed as NotStarted, Phase as HowFar, Start, Stdin};
-use orlop_wire::plan::{BindSource, JoinFrom, NamespaceKind, Op, Plan};
+use orlop_wire::plan::{BindSource, DeviceAccess, JoinFrom, NamespaceKind, Op, Plan};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -193,7 +193,7 @@ pub(crate) fn launch(
         // A process born in a cgroup of the unified hierarchy must not move out of it again.
         cgroup_entries: entries.iter().map(AsFd::as_fd).filter(|fd| !is_unified(*fd)).collect(),
         stdio,
-        root_attributes: root_attributes(place.hierarchies),
+        root_attributes: root_attributes(plan),
         node_proc: place.node.proc.as_fd(),
         own_pid_namespace: place.node.pid_namespace.as_fd(),
     };
@@ -209,9 +209,11 @@ fn binds_shm(plan: &Plan) -> bool {
 
 /// A device that an image brought could be opened where nothing enforces device rules; see the planner's, which takes the
 /// right to make others.
-fn root_attributes(hierarchies: &Hierarchies) -> u64 {
-    // TODO(device rules by BPF on cgroup v2): then they are enforced everywhere.
-    if hierarchies.layout().v1.contains("devices") { 0 } else { libc::MOUNT_ATTR_NODEV }
+fn root_attributes(plan: &Plan) -> u64 {
+    match plan.cgroup.as_ref().map(|cgroup| &cgroup.devices) {
+        Some(DeviceAccess::Unenforced) => libc::MOUNT_ATTR_NODEV,
+        Some(DeviceAccess::AsWritten | DeviceAccess::Program(_)) | None => 0,
+    }
 }
 
 /// Finds the namespaces to join.
@@ -237,11 +239,9 @@ fn make_leaf(plan: &Plan, hierarchies: &Hierarchies) -> Result<Option<Leaf>> {
     let Some(cgroup) = &plan.cgroup else { return Ok(None) };
     let path = CgroupPath::parse(&cgroup.path).tried("make the cgroup of a container")?;
     let leaf = Leaf::create(hierarchies, &path).tried("make the cgroup of a container")?;
-    for write in &cgroup.writes {
-        if let Err(error) = leaf.write(write).tried("limit a container") {
-            remove_quietly(Some(leaf));
-            return Err(error);
-        }
+    if let Err(error) = leaf.apply(cgroup).tried("limit a container") {
+        remove_quietly(Some(leaf));
+        return Err(error);
     }
     Ok(Some(leaf))
 }

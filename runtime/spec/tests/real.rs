@@ -251,7 +251,12 @@ impl Node {
 
     fn with_facts<T>(&self, work: impl FnOnce(&Facts<'_>) -> T) -> T {
         let Self { hierarchies, capabilities, profiles, .. } = self;
-        work(&Facts { hierarchies, capabilities: *capabilities, profiles })
+        work(&Facts {
+            hierarchies,
+            device_programs: orlop_cgroups::devices::can_be_enforced().is_ok(),
+            capabilities: *capabilities,
+            profiles,
+        })
     }
 
     /// Runs a script and returns the `name=value` lines that it wrote.
@@ -282,11 +287,9 @@ impl Node {
         assert_eq!(compiled.warnings, Vec::<String>::new());
         let cgroup = compiled.plan.cgroup.clone().unwrap();
         // An exec enters the container's, whose path it was given before the tests' cgroup was known.
-        let path = if joins.is_empty() { cgroup.path } else { format!("{}/two", self.cgroup) };
+        let path = if joins.is_empty() { cgroup.path.clone() } else { format!("{}/two", self.cgroup) };
         let leaf = Leaf::create(&self.hierarchies, &CgroupPath::parse(&path).unwrap()).unwrap();
-        for write in &cgroup.writes {
-            leaf.write(write).unwrap();
-        }
+        leaf.apply(&cgroup).unwrap();
         let entries = leaf.entry_fds().unwrap();
         let output = tempfile::tempfile().unwrap();
         let around = Surroundings {

@@ -70,7 +70,12 @@ fn every_spec_made_here_can_be_planned() {
     world.container.mounts.push(bind("/data", "/srv"));
     let plan = |world: &World| {
         let profiles = Cache::default();
-        let facts = Facts { hierarchies: &hierarchies(), capabilities: world.host.capabilities, profiles: &profiles };
+        let facts = Facts {
+            hierarchies: &hierarchies(),
+            device_programs: false,
+            capabilities: world.host.capabilities,
+            profiles: &profiles,
+        };
         let first = compile::container(&made(world), &facts).unwrap();
         let more = exec(&world.inputs(), &["true".to_owned()]).unwrap();
         let exec = compile::exec(&more, world.container_id.as_str(), &facts).unwrap();

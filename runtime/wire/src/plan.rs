@@ -64,6 +64,20 @@ pub struct CgroupPlan {
     pub path: String,
     /// Files to write before the process enters, in this order.
     pub writes: Vec<CgroupWrite>,
+    /// Who decides which devices its processes may use.
+    pub devices: DeviceAccess,
+}
+
+/// Who decides which devices the processes of a cgroup may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceAccess {
+    /// The cgroups above it, and what `writes` says.
+    #[default]
+    AsWritten,
+    /// The cgroups above it, and an eBPF program: `bpf_insn` records of 8 bytes each, native byte order.
+    Program(Vec<u8>),
+    /// The cgroups above it. There are rules that nothing here enforces, so device nodes of its root don't work.
+    Unenforced,
 }
 
 /// One file of a cgroup leaf.

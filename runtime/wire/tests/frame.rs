@@ -3,7 +3,7 @@
 use orlop_wire::exit::{ExitRecord, ExitStatus};
 use orlop_wire::frame::*;
 use orlop_wire::plan::{
-    BindSource, CgroupPlan, CgroupWrite, Join, JoinFrom, Missing, NamespaceKind, Op, Plan, Program,
+    BindSource, CgroupPlan, CgroupWrite, DeviceAccess, Join, JoinFrom, Missing, NamespaceKind, Op, Plan, Program,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -66,6 +66,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                     value: name,
                     missing: Missing::Ignore,
                 }],
+                devices: DeviceAccess::Program(argv.concat()),
             }),
             ops,
             program: Program { candidates, argv, env },

@@ -1,5 +1,6 @@
 //! The program of a spec, and the operations that make a process what it asks for.
 
+use super::resources::{Enforced, enforced};
 use super::{CompileError, Facts, invalid};
 use crate::oci::{Capabilities, EnvEntry, Process, Spec};
 use crate::{capability, rlimit};
@@ -146,17 +147,17 @@ fn identity(process: &Process) -> Result<Op, CompileError> {
     Ok(Op::Identity { uid: user.uid, gid: user.gid, groups })
 }
 
-/// Returns the capabilities that a process does not get though it may ask for them. Where nothing enforces its device rules it may not make devices: one
-/// that it made, of a disk of the node, it could open.
+/// Returns the capabilities that a process does not get though it may ask for them. Where nothing enforces its device rules
+/// it may not make devices: one that it made, of a disk of the node, it could open.
 fn withheld(spec: &Spec, facts: &Facts<'_>, warnings: &mut Vec<String>) -> u64 {
-    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
-    let has_rules = resources.is_some_and(|resources| !resources.devices.is_empty());
-    if !has_rules || facts.hierarchies.layout().v1.contains("devices") {
-        return 0;
+    match spec.linux.as_ref().map_or(Enforced::ByFiles, |linux| enforced(linux, facts)) {
+        Enforced::ByFiles | Enforced::ByProgram => 0,
+        Enforced::No => {
+            let why = "this kernel takes no device programs (CONFIG_CGROUP_BPF), so CAP_MKNOD is not given";
+            warnings.push(format!("linux.resources.devices: {why}"));
+            capability::bit("MKNOD").map_or(0, |bit| 1 << bit)
+        }
     }
-    // TODO(device rules by BPF on cgroup v2): then they are enforced everywhere.
-    warnings.push("linux.resources.devices: nothing here enforces it yet, so CAP_MKNOD is not given".to_owned());
-    capability::bit("MKNOD").map_or(0, |bit| 1 << bit)
 }
 
 /// Capability sets as masks, each within what the next allows.

@@ -3,21 +3,55 @@
 use super::{CompileError, Facts, invalid, unsupported};
 use crate::oci::{DeviceCgroup, Linux, Resources};
 use orlop_cgroups::CgroupPath;
+use orlop_cgroups::devices::{self, Instruction};
 use orlop_cgroups::limits::{self, BadLimits, DeviceKind, DeviceRule, Limits};
-use orlop_wire::plan::CgroupPlan;
+use orlop_wire::plan::{CgroupPlan, DeviceAccess};
 
 /// Returns the cgroup of a container; `None` when the spec names none.
 pub(super) fn cgroup(linux: &Linux, facts: &Facts<'_>) -> Result<Option<CgroupPlan>, CompileError> {
     let Some(path) = &linux.cgroups_path else { return Ok(None) };
     let limits = limits(linux.resources.as_ref())?;
     let writes = limits::writes(&facts.hierarchies.layout(), &limits).map_err(|bad| field_of(&bad))?;
-    Ok(Some(CgroupPlan { path: parse(path)?, writes }))
+    let devices = match (enforced(linux, facts), &limits.devices) {
+        (Enforced::No, _) => DeviceAccess::Unenforced,
+        (Enforced::ByProgram, Some(rules)) => DeviceAccess::Program(program(rules)?),
+        (Enforced::ByProgram, None) | (Enforced::ByFiles, _) => DeviceAccess::AsWritten,
+    };
+    Ok(Some(CgroupPlan { path: parse(path)?, writes, devices }))
+}
+
+/// How the device rules of a spec are enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enforced {
+    /// By v1's files; or there are none.
+    ByFiles,
+    /// By a program attached to the cgroup.
+    ByProgram,
+    /// Not at all.
+    No,
+}
+
+/// Says how the device rules of a spec are enforced.
+pub(super) fn enforced(linux: &Linux, facts: &Facts<'_>) -> Enforced {
+    let has_rules = linux.resources.as_ref().is_some_and(|resources| !resources.devices.is_empty());
+    if !has_rules || facts.hierarchies.layout().v1.contains("devices") {
+        Enforced::ByFiles
+    } else if facts.device_programs && facts.hierarchies.unified.is_some() {
+        Enforced::ByProgram
+    } else {
+        Enforced::No
+    }
+}
+
+fn program(rules: &[DeviceRule]) -> Result<Vec<u8>, CompileError> {
+    let program = devices::program(rules).map_err(|bad| invalid("linux.resources.devices", bad.to_string()))?;
+    Ok(program.into_iter().flat_map(Instruction::to_bytes).collect())
 }
 
 /// Returns the cgroup of a container, to be entered as it is.
 pub(super) fn entered(linux: &Linux) -> Result<Option<CgroupPlan>, CompileError> {
     let path = linux.cgroups_path.as_deref();
-    path.map(|path| Ok(CgroupPlan { path: parse(path)?, writes: Vec::new() })).transpose()
+    path.map(|path| Ok(CgroupPlan { path: parse(path)?, ..CgroupPlan::default() })).transpose()
 }
 
 fn parse(path: &str) -> Result<String, CompileError> {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::oci::{Capabilities, Device, Linux, LinuxSeccomp, Mount, Namespace, Process, Rlimit, Root};
 use orlop_cgroups::Hierarchy;
-use orlop_wire::plan::{BindSource, Join, JoinFrom, NamespaceKind, Op};
+use orlop_wire::plan::{BindSource, DeviceAccess, Join, JoinFrom, NamespaceKind, Op};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -24,7 +24,8 @@ fn unified() -> Hierarchies {
 }
 
 fn with<T>(hierarchies: &Hierarchies, work: impl FnOnce(&Facts<'_>) -> T) -> T {
-    work(&Facts { hierarchies, capabilities: crate::capability::ALL, profiles: &Cache::default() })
+    let device_programs = false;
+    work(&Facts { hierarchies, device_programs, capabilities: crate::capability::ALL, profiles: &Cache::default() })
 }
 
 fn compile(spec: &Spec) -> Result<Compiled, CompileError> {
@@ -370,7 +371,8 @@ fn capabilities_that_are_unknown_or_not_ours_are_passed_over_with_a_warning() {
         };
     });
     let hierarchies = hybrid();
-    let facts = Facts { hierarchies: &hierarchies, capabilities: 0b11, profiles: &Cache::default() };
+    let facts =
+        Facts { hierarchies: &hierarchies, device_programs: false, capabilities: 0b11, profiles: &Cache::default() };
     let compiled = container(&spec, &facts).unwrap();
     assert!(compiled.plan.ops.contains(&Op::CapabilityBounding { keep: 1 }));
     // Effective was not asked for; ambient without inheritable would be refused by the kernel.
@@ -454,21 +456,33 @@ fn attack_devices_can_not_be_made_where_nothing_enforces_device_rules() {
     let mut enforced = hybrid();
     enforced.v1.push(hierarchy("/cg/devices", &["devices"]));
     let mknod = 1 << crate::capability::bit("MKNOD").unwrap();
-    for (hierarchies, rules, expected) in [
-        (&unified(), vec![rule.clone()], false),
-        (&hybrid(), vec![rule.clone()], false),
-        (&enforced, vec![rule], true),
+    for (hierarchies, device_programs, rules, expected) in [
+        (&unified(), false, vec![rule.clone()], DeviceAccess::Unenforced),
+        (&unified(), true, vec![rule.clone()], DeviceAccess::Program(Vec::new())),
+        (&hybrid(), false, vec![rule.clone()], DeviceAccess::Unenforced),
+        (&hybrid(), true, vec![rule.clone()], DeviceAccess::Program(Vec::new())),
+        // The files are there; a program would say the same again.
+        (&enforced, true, vec![rule], DeviceAccess::AsWritten),
         // Privileged: there are no rules.
-        (&unified(), Vec::new(), true),
+        (&unified(), false, Vec::new(), DeviceAccess::AsWritten),
     ] {
         let resources = spec.linux.as_mut().unwrap().resources.get_or_insert_default();
         resources.devices = rules;
-        let compiled = with(hierarchies, |facts| container(&spec, facts)).unwrap();
+        let compiled = with(hierarchies, |facts| container(&spec, &Facts { device_programs, ..*facts })).unwrap();
         let held = compiled.plan.ops.iter().find_map(|op| {
             let Op::Capabilities { permitted, effective, .. } = op else { return None };
             Some(permitted | effective)
         });
-        assert_eq!(held.unwrap() & mknod != 0, expected);
-        assert_eq!(compiled.warnings.iter().any(|warning| warning.contains("CAP_MKNOD")), !expected);
+        let is_enforced = expected != DeviceAccess::Unenforced;
+        assert_eq!(held.unwrap() & mknod != 0, is_enforced);
+        assert_eq!(compiled.warnings.iter().any(|warning| warning.contains("CAP_MKNOD")), !is_enforced);
+        let devices = compiled.plan.cgroup.unwrap().devices;
+        assert_eq!(std::mem::discriminant(&devices), std::mem::discriminant(&expected));
+        if let DeviceAccess::Program(bytes) = devices {
+            assert!(!bytes.is_empty() && bytes.len() % 8 == 0);
+        }
+        // What an exec is given agrees with its container's.
+        let exec = with(hierarchies, |facts| super::exec(&spec, "c", &Facts { device_programs, ..*facts })).unwrap();
+        assert_eq!(exec.warnings.is_empty(), is_enforced);
     }
 }

@@ -5,7 +5,7 @@ use crate::node::{Node, wait_until};
 use crate::plans::{bind, empty_root, ops, plan, program, start};
 use orlop_wire::exit::{ExitRecord, ExitStatus};
 use orlop_wire::frame::{Event, Failed, Phase, Reply, Request, TaskState};
-use orlop_wire::plan::{BindSource, Op, Plan};
+use orlop_wire::plan::{BindSource, CgroupPlan, Op, Plan};
 use std::fs::File;
 use std::os::fd::AsFd;
 
@@ -372,7 +372,7 @@ fn plan_that_makes_no_sense_is_refused_before_anything_is_done() {
     let mut client = node.sandbox();
     let check = |client: &mut Client, change: &dyn Fn(&mut Plan)| {
         let mut plan = Plan { ops: ops(), program: program(&["true"]), ..Plan::default() };
-        plan.cgroup = Some(orlop_wire::plan::CgroupPlan { path: format!("{}/c", node.cgroup), writes: Vec::new() });
+        plan.cgroup = Some(CgroupPlan { path: format!("{}/c", node.cgroup), ..CgroupPlan::default() });
         change(&mut plan);
         let reply = client.ask(&Request::Start(start("c", plan, None)));
         assert!(matches!(reply, Reply::Error { errno: libc::EINVAL, .. }), "{reply:?}");

@@ -84,7 +84,7 @@ pub fn plan(cgroup: &str, container: &str, words: &[&str]) -> Plan {
     Plan {
         clone_flags: (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWCGROUP) as u64,
         join: [NamespaceKind::Network, NamespaceKind::Ipc, NamespaceKind::Uts].map(join).to_vec(),
-        cgroup: Some(CgroupPlan { path: format!("{cgroup}/{container}"), writes: Vec::new() }),
+        cgroup: Some(CgroupPlan { path: format!("{cgroup}/{container}"), ..CgroupPlan::default() }),
         ops: ops(),
         program: program(words),
     }
