@@ -15,6 +15,7 @@ use rustix::mount::{
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Longest text of options that mount(2) takes: a page, without its end.
 const OPTIONS_BYTES_MAX: usize = 4095;
@@ -25,6 +26,9 @@ const SAID_BYTES_MAX: usize = 1024;
 /// Fixed settings. `index` would refuse an upper folder whose last mount is just going away; links between layers
 /// (`redirect_dir`, `metacopy`) are written by nobody here, so following one could only serve a hostile image.
 const SETTINGS: [(&str, &str); 3] = [("index", "off"), ("redirect_dir", "nofollow"), ("metacopy", "off")];
+
+/// Whether this kernel is known to take neither way of naming layers: asked again, it would complain in its log each time.
+static ONLY_LISTS: AtomicBool = AtomicBool::new(false);
 
 /// How layers are named to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,9 @@ impl Stack {
 
     /// Makes the mount.
     pub(crate) fn mount(&self) -> Result<OwnedFd, Error> {
+        if ONLY_LISTS.load(Ordering::Relaxed) {
+            return self.mount_listing();
+        }
         for naming in [Naming::Descriptors, Naming::Paths] {
             match self.mount_naming(naming) {
                 Ok(mount) => return Ok(mount),
@@ -74,7 +81,9 @@ impl Stack {
                 Err(Refused { doing, error, said }) => return Err(Error::errno(format!("{doing}{said}"))(error)),
             }
         }
-        self.mount_listing()
+        let mount = self.mount_listing()?;
+        ONLY_LISTS.store(true, Ordering::Relaxed);
+        Ok(mount)
     }
 
     fn mount_naming(&self, naming: Naming) -> Result<OwnedFd, Refused> {

@@ -287,7 +287,7 @@ fn prepare_v1(parent: &Folder, child: Option<&Folder>) -> Result<(), Error> {
 /// Refusals are passed over (a parent with processes of its own, one that is not ours); a limit that then lacks its file
 /// says so.
 fn hand_down(parent: &Folder, child: Option<&Folder>) -> Result<(), Error> {
-    if child.is_some() {
+    if child.is_some() || is_inhabited(parent)? {
         return Ok(());
     }
     let has = parent.read_if_there("cgroup.controllers")?.unwrap_or_default();
@@ -297,6 +297,15 @@ fn hand_down(parent: &Folder, child: Option<&Folder>) -> Result<(), Error> {
         let _refused = parent.write("cgroup.subtree_control", &format!("+{controller}"));
     }
     Ok(())
+}
+
+/// Says whether a cgroup other than the root has processes of its own. The kernel would refuse it most controllers, but hand
+/// down those that can part threads (cpu, pids), which makes every cgroup below it one that no process can enter: see
+/// Documentation/admin-guide/cgroup-v2.rst, "Threads".
+fn is_inhabited(parent: &Folder) -> Result<bool, Error> {
+    // The root has no type, and may have both.
+    let is_root = parent.read_if_there("cgroup.type")?.is_none();
+    Ok(!is_root && parent.read_if_there("cgroup.procs")?.is_some_and(|pids| !pids.trim().is_empty()))
 }
 
 // === impl Folder ===

@@ -30,6 +30,24 @@ fn v2_parents_hand_down_what_they_have_and_do_not_give_yet() {
 }
 
 #[test]
+fn v2_parent_with_processes_hands_nothing_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let inhabited = dir.path().join("service");
+    std::fs::create_dir(&inhabited).unwrap();
+    for (file, text) in [
+        ("cgroup.type", "domain\n"),
+        ("cgroup.procs", "71\n"),
+        ("cgroup.controllers", "cpu memory pids\n"),
+        ("cgroup.subtree_control", ""),
+    ] {
+        std::fs::write(inhabited.join(file), text).unwrap();
+    }
+    let hierarchies = Hierarchies { v1: Vec::new(), unified: Some(hierarchy(dir.path(), &["cpu"])) };
+    Leaf::create(&hierarchies, &path("/service/pods")).unwrap();
+    assert_eq!(std::fs::read_to_string(inhabited.join("cgroup.subtree_control")).unwrap(), "");
+}
+
+#[test]
 fn hybrid_hands_nothing_down() {
     let dir = tempfile::tempdir().unwrap();
     let (pids, unified) = (dir.path().join("pids"), dir.path().join("unified"));
