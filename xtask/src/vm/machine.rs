@@ -1,7 +1,7 @@
 //! The machine, seen from the host: booted, listened to, ended.
 
 use super::jobs::Orders;
-use super::{Outcome, plain};
+use super::{Outcome, plain, verdict};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-/// Runs a machine to its end and returns the lines of its console, which are printed as they come.
+/// Runs a machine to its end and returns the lines of its console. Those for people are printed as they come.
 pub fn run(orders: &Orders) -> Outcome<Vec<String>> {
     let folder = Folder::new()?;
     let file = folder.0.join("orders");
@@ -94,7 +94,9 @@ impl Machine {
         loop {
             match self.console.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    println!("{line}");
+                    if !verdict::is_for_the_host(&line) {
+                        println!("{line}");
+                    }
                     lines.push(line);
                 }
                 Err(RecvTimeoutError::Disconnected) => return lines,

@@ -14,6 +14,11 @@ pub fn line(name: &str, tally: Tally) -> String {
     format!("{MARK} {name} {} {} {}", tally.passed, tally.failed, tally.skipped)
 }
 
+/// Says whether a line is a result, and for nobody to read.
+pub fn is_for_the_host(line: &str) -> bool {
+    line.starts_with(MARK) || line.trim() == LAST
+}
+
 fn parse(line: &str) -> Option<(&str, Tally)> {
     let mut words = line.trim().strip_prefix(MARK)?.split_whitespace();
     let name = words.next()?;

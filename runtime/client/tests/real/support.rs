@@ -222,11 +222,20 @@ fn make_rootfs(root: &Path) {
 
 fn copy_program(root: &Path, program: &str) {
     copy(root, Path::new(program));
-    let libraries = Command::new("ldd").arg(program).output().unwrap();
-    let libraries = String::from_utf8(libraries.stdout).unwrap();
-    for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-        copy(root, Path::new(library));
+    for library in libraries(program) {
+        copy(root, &library);
     }
+}
+
+/// Returns the libraries of a program, asked for once: ldd is a dozen processes.
+fn libraries(program: &str) -> Vec<PathBuf> {
+    static KNOWN: Mutex<BTreeMap<String, Vec<PathBuf>>> = Mutex::new(BTreeMap::new());
+    let ask = || {
+        let said = Command::new("ldd").arg(program).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        said.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
+    };
+    KNOWN.lock().unwrap().entry(program.to_owned()).or_insert_with(ask).clone()
 }
 
 fn copy(root: &Path, file: &Path) {
