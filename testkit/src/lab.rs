@@ -10,7 +10,8 @@ use crate::shelf::{Damage, Image, Layer, shelve};
 use crate::tree::Tree;
 use std::fs;
 use std::io;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The image of most tests: Debian's busybox, a page, and a program that writes numbered lines.
 const TEST_IMAGE: (&str, &str) = ("orlop/test", "1");
@@ -33,7 +34,7 @@ impl Surroundings {
     /// # Errors
     /// When an image can't be made, or the registry not be started.
     pub fn with_registry(guard: &Guard) -> io::Result<Self> {
-        Self::with_images(guard, &test_images()?)
+        Self::over(guard, &shelve_test_images()?, Some(TEST_IMAGE))
     }
 
     /// A ground with a registry that holds the images; the reference is that of the first.
@@ -41,10 +42,13 @@ impl Surroundings {
     /// # Errors
     /// When an image can't be made, or the registry not be started.
     pub fn with_images(guard: &Guard, images: &[Image]) -> io::Result<Self> {
-        let storage = shelve(images)?;
+        let first = images.first().and_then(|image| Some((image.repository.as_str(), image.tags.first()?.as_str())));
+        Self::over(guard, &shelve(images)?, first)
+    }
+
+    fn over(guard: &Guard, storage: &Path, first: Option<(&str, &str)>) -> io::Result<Self> {
         let ground = guard.ground();
-        let registry = LocalRegistry::start(&ground, &storage)?;
-        let first = images.first().and_then(|image| Some((&image.repository, image.tags.first()?)));
+        let registry = LocalRegistry::start(&ground, storage)?;
         let reference = first.map(|(repository, tag)| format!("{}/{repository}:{tag}", registry.host()));
         Ok(Self { ground, reference: reference.unwrap_or_default(), registry: Some(registry) })
     }
@@ -147,12 +151,18 @@ impl Lab {
     }
 }
 
-/// Makes the test images unless the cache has them, for tests that run where none can be made.
+/// Returns the storage folder of the test images, made unless the cache has it; also for tests that run where none can be
+/// made. Once per program: to know which they are takes some seconds on a slow machine.
 ///
 /// # Errors
 /// When a package can't be fetched, or the cache not be written.
-pub fn shelve_test_images() -> io::Result<()> {
-    shelve(&test_images()?).map(drop)
+pub fn shelve_test_images() -> io::Result<PathBuf> {
+    static SHELF: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
+    if shelf.is_none() {
+        *shelf = Some(shelve(&test_images()?)?);
+    }
+    Ok(shelf.clone().unwrap_or_default())
 }
 
 /// All images of the test registry, the usual one first.

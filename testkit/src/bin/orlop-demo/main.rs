@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 fn prepare() -> ExitCode {
     match orlop_testkit::lab::shelve_test_images() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             println!("make the test images: {error}");
             ExitCode::FAILURE
