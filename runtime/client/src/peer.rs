@@ -178,8 +178,16 @@ impl<H: Hearing> Task<H> {
                 },
                 sent = send(&self.socket, outgoing.as_ref()), if outgoing.is_some() => {
                     let sent_number = outgoing.take().map(|(number, _)| number);
-                    if let Err(error) = sent && let Some(asking) = sent_number.and_then(|number| waiting.remove(&number)) {
-                        asking.unsent(&self.name, error);
+                    match sent {
+                        Ok(()) => {}
+                        // The peer is dead, which is heard next. Who asked is told then, once nobody can ask it any more:
+                        // told now, they might ask the same peer again.
+                        Err(error) if is_closed(&error) => {}
+                        Err(error) => {
+                            if let Some(asking) = sent_number.and_then(|number| waiting.remove(&number)) {
+                                asking.unsent(error);
+                            }
+                        }
                     }
                 },
                 asking = asked.recv(), if outgoing.is_none() => match asking {
@@ -234,6 +242,10 @@ impl<H: Hearing> Task<H> {
     }
 }
 
+fn is_closed(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset)
+}
+
 async fn send(socket: &Socket, outgoing: Option<&(u64, Outgoing)>) -> std::io::Result<()> {
     match outgoing {
         Some((_, outgoing)) => socket.send(outgoing).await,
@@ -256,13 +268,8 @@ impl Asking {
         let _ = self.reply.send(answer);
     }
 
-    /// A peer that is dead may be met by a request before its death is heard of.
-    fn unsent(self, peer: &str, error: std::io::Error) {
-        if matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset) {
-            return self.gone(peer);
-        }
-        let tried = self.tried;
-        let _ = self.reply.send(Err(Error::io(tried, error)));
+    fn unsent(self, error: std::io::Error) {
+        let _ = self.reply.send(Err(Error::io(self.tried, error)));
     }
 
     fn gone(self, peer: &str) {

@@ -74,7 +74,16 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "daemon",
         program: Program::Tests("testkit/tests/daemon/main.rs"),
-        arguments: &["life::", "end::"],
+        arguments: &[
+            "pod_runs_from_pull_to_removal",
+            "two_pods_reach_each_other",
+            "ends_are_told_with_code",
+            "stop_asks_first",
+            "mounts_environment_and_user",
+            "exec_that_takes_too_long",
+            "daemon_with_a_pod_ends",
+            "dead_shim_makes_its_pod_not_ready",
+        ],
         seconds_max: 90,
     },
 ];

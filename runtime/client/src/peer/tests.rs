@@ -173,3 +173,15 @@ async fn dropping_our_side_is_no_death_of_the_server() {
     finish(thread).await;
     assert!(heard.0.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn who_hears_that_a_peer_is_gone_can_not_ask_it_again() {
+    // Each time the end comes at another moment of the asking.
+    for _ in 0..3000 {
+        let (peer, _heard, thread, _dir) = served(drop).await;
+        let refused = peer.ask("try", Request::List, Vec::new(), BOUND).await.unwrap_err();
+        assert!(matches!(refused, Error::Gone { .. }), "{refused}");
+        assert!(!peer.stands());
+        thread.join().unwrap();
+    }
+}
