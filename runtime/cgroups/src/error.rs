@@ -40,7 +40,10 @@ pub enum Error {
         source: io::Error,
     },
     /// A limit needs a controller that is not there.
-    #[error("set {file} to {value:?}: the cgroup controller {controller:?} is not mounted or not enabled on this node")]
+    #[error(
+        "set {file} to {value:?}: the cgroup controller {controller:?} is not mounted or not enabled on this node, or (on v2) \
+         not handed down, since a cgroup above has processes of its own"
+    )]
     NoController {
         /// The controller, empty for the unified hierarchy.
         controller: String,

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("orlop-contract", &["orlop-model"], &[]),
     ("orlop-wire", &[], &[]),
     ("orlop-cgroups", &["orlop-wire", "orlop-sys"], &[]),
-    // From cgroups it takes what is pure: the layout of the hierarchies, and limits as writes.
+    // From cgroups it takes what is pure: the layout of the hierarchies, limits as writes, device rules as a program.
     ("orlop-plan", &["orlop-wire", "orlop-cgroups"], &["orlop-sys"]),
     ("orlop-spec", &["orlop-model", "orlop-plan"], &["orlop-cgroups", "orlop-exec", "orlop-sys"]),
     ("orlop-exec", &["orlop-sys", "orlop-wire"], &["orlop-plan"]),

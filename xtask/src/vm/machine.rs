@@ -2,7 +2,7 @@
 
 use super::jobs::Orders;
 use super::{Outcome, plain, verdict};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,9 +41,14 @@ pub fn run(orders: &Orders) -> Outcome<Vec<String>> {
     let folder = Folder::new()?;
     let file = folder.0.join("orders");
     fs::write(&file, orders.to_text()).map_err(|error| format!("write {}: {error}", file.display()))?;
-    let mut machine = Machine::boot(&folder.0, &file)?;
+    let said = folder.0.join("said");
+    let mut machine = Machine::boot(&folder.0, &file, &said)?;
     let lines = machine.listen();
     drop(machine);
+    if lines.is_empty() {
+        // It could not even start; this is all there is to know.
+        println!("{}", fs::read_to_string(&said).unwrap_or_default().trim_end());
+    }
     Ok(lines)
 }
 
@@ -56,7 +61,7 @@ struct Machine {
 // === impl Machine ===
 
 impl Machine {
-    fn boot(folder: &Path, orders: &Path) -> Outcome<Self> {
+    fn boot(folder: &Path, orders: &Path, said: &Path) -> Outcome<Self> {
         let guest = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
         let mut command = Command::new("setpriv");
         // Whatever becomes of us, all its processes end: they live in a pid namespace whose first process dies with unshare,
@@ -71,7 +76,8 @@ impl Machine {
         command.args([format!("mem={MEMORY_MIB}M"), format!("umid={NAME}"), format!("uml_dir={}", plain(folder)?)]);
         command.arg(format!("init={}", plain(&guest)?)).args(["--", "vm-guest", plain(orders)?]);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TMPDIR", memory_folder(folder));
-        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(File::create(said).map_err(|error| format!("write {}: {error}", said.display()))?);
         let mut process = command.spawn().map_err(|error| format!("start the machine: {error}"))?;
         let output = process.stdout.take().ok_or("the machine has no console")?;
         let (tell, console) = channel();
