@@ -55,7 +55,14 @@ pub const JOBS: &[Job] = &[
     Job {
         name: "runtime",
         program: Program::Tests("runtime/client/tests/real/main.rs"),
-        arguments: &["--test-threads=4"],
+        arguments: &[
+            "container::",
+            "exec::",
+            "sandbox::",
+            "a_kill_ends_every_process",
+            "freezing_and_thawing",
+            "--test-threads=4",
+        ],
         seconds_max: 90,
     },
     Job {

@@ -43,9 +43,9 @@ impl RuntimeGround for World {
         self.rootfs()
     }
 
-    /// By their cgroup, as the kernel shows it.
+    /// By their cgroup, as the kernel shows it. Of this world: other tests name theirs alike at the same time.
     fn processes(&self, sandbox: &SandboxId, container: &ContainerId) -> usize {
-        let cgroup = format!("/orlop-{sandbox}/{container}");
+        let cgroup = format!("{}/orlop-{sandbox}/{container}", self.cgroup_root);
         let folders = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
         // A process that has ended meanwhile is none.
         let cgroups = folders.filter_map(|folder| fs::read_to_string(folder.join("cgroup")).ok());

@@ -28,7 +28,7 @@ pub struct World {
     pub dir: tempfile::TempDir,
     pub client: Daemon,
     pub heard: Arc<Heard>,
-    cgroup_root: String,
+    pub cgroup_root: String,
 }
 
 /// The adapter of a daemon that is there, or away.
