@@ -311,14 +311,17 @@ pub fn container(pod: &Pod, command: &[&str]) -> ContainerSpec {
 
 // === waiting ===
 
+/// How long anything may take in a test, also where making a process takes milliseconds: in the machine of vm-test.
+const WITHIN: Duration = Duration::from_secs(30);
+
 /// Waits for a condition that nothing announces, with a deadline.
 pub async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + WITHIN;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited 10 s for {what}");
+        assert!(Instant::now() < deadline, "waited {WITHIN:?} for {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
