@@ -200,6 +200,7 @@ pub(crate) mod tests {
             created_at: Timestamp(5),
             spec,
             resources: Resources { memory_bytes_max: 99, ..Default::default() },
+            update: None,
             annex: Vec::new(),
             durability: Durability::Boot,
         };

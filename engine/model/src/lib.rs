@@ -17,6 +17,8 @@ pub mod record;
 pub mod sandbox;
 pub mod sandbox_state;
 pub mod time;
+pub mod update;
+pub mod usage;
 
 pub use error::{ErrorKind, Failure};
 pub use id::{ContainerId, Digest, ImageId, Namespace, NaturalKey, ObjectId, SandboxId};

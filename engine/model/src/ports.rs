@@ -3,7 +3,7 @@
 //! Every method may be called again after a crash between two steps, and must then be quiet. All answer in bounded time:
 //! the adapter owns the bound and its name. Methods return boxed futures, so that ports can be trait objects.
 
-use crate::container::{ContainerSpec, Resources};
+use crate::container::{ContainerSpec, LogPath, Resources};
 use crate::container_state::{Checked, ContainerState, Ended};
 use crate::effect::{Effect, Moment};
 use crate::error::{Failure, Result};
@@ -13,6 +13,7 @@ use crate::record::{ContainerAsked, Loaded, SandboxAsked};
 use crate::sandbox::SandboxSpec;
 use crate::sandbox_state::{Attachment, SandboxState};
 use crate::time::Timestamp;
+use crate::usage::{LayerUsage, Usage, UsageOf};
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -70,6 +71,21 @@ pub trait Runtime: Send + Sync {
 
     /// Runs a program in a running container, collects its output and waits for its end.
     fn exec<'a>(&'a self, exec: Exec<'a>) -> Answer<'a, Result<ExecOutput>>;
+
+    /// Lets a running container's log go on in a fresh file at its path, which is there when this returns: whoever keeps
+    /// logs has moved the old one away. Leaves no file behind when the container does not run.
+    fn reopen_log<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+        log: &'a LogPath,
+    ) -> Answer<'a, Result<()>>;
+
+    /// Changes what a running container may use: all of it or, with a failure, nothing.
+    fn update<'a>(&'a self, update: Update<'a>) -> Answer<'a, Result<()>>;
+
+    /// Reads what sandboxes and containers use, in this order; `None` for one that has no cgroup any more.
+    fn usage<'a>(&'a self, of: &'a [UsageOf<'a>]) -> Answer<'a, Result<Vec<Option<Usage>>>>;
 
     /// Says whether sandboxes can be run now; a failure says what is missing.
     fn ready(&self) -> Answer<'_, Result<()>>;
@@ -154,6 +170,21 @@ pub enum Launched {
     Failed(Ended),
 }
 
+/// A change of what a running container may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Update<'a> {
+    /// The sandbox.
+    pub sandbox_id: &'a SandboxId,
+    /// Its spec.
+    pub sandbox: &'a SandboxSpec,
+    /// The container.
+    pub id: &'a ContainerId,
+    /// What it may use now.
+    pub old: &'a Resources,
+    /// What it may use from now on.
+    pub new: &'a Resources,
+}
+
 /// A program to run in a running container.
 #[derive(Clone, Debug)]
 pub struct Exec<'a> {
@@ -217,6 +248,10 @@ pub trait Images: Send + Sync {
 
     /// Returns the settings of the image that a prepared container was made from, also when its names are gone.
     fn config_of<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<ImageConfig>>;
+
+    /// Says what the writable layers of containers take, in this order; `None` where that is not known yet. Counting goes
+    /// on beside it, so that a layer with millions of files holds up nobody: a figure may be some seconds old.
+    fn layer_usage<'a>(&'a self, containers: &'a [ContainerId]) -> Answer<'a, Result<Vec<Option<LayerUsage>>>>;
 
     /// Deletes the writable layer of a container. Quiet when it is not there.
     fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<()>>;

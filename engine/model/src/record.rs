@@ -45,6 +45,9 @@ pub struct ContainerAsked {
     pub spec: ContainerSpec,
     /// What it may use.
     pub resources: Resources,
+    /// What it is to use instead, while that is being written to its cgroup. Found after a crash, it is written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Resources>,
     /// Bytes owned by the facade: for the CRI the request itself.
     pub annex: Vec<u8>,
     /// How long this record must last.

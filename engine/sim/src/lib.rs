@@ -19,6 +19,7 @@ mod tally;
 pub use bug::Bug;
 pub use tally::{Fault, Tally};
 
+use orlop_model::container::Resources;
 use orlop_model::container_state::Ended;
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::image::{Image, ImageConfig};
@@ -64,6 +65,8 @@ pub(crate) struct Node {
     pub(crate) addresses: BTreeMap<SandboxId, Ipv4Addr>,
     /// Writable layers, with the image each was made on.
     pub(crate) layers: BTreeMap<ContainerId, (ImageId, ImageConfig)>,
+    /// What each running container may use, as written to its cgroup.
+    pub(crate) limits: BTreeMap<ContainerId, Resources>,
     pub(crate) images: Vec<Image>,
     pub(crate) records: Loaded,
     pub(crate) listener: Option<Arc<dyn RuntimeListener>>,
@@ -152,6 +155,7 @@ impl World {
             shims: BTreeMap::new(),
             addresses: BTreeMap::new(),
             layers: BTreeMap::new(),
+            limits: BTreeMap::new(),
             images,
             records: Loaded::default(),
             listener: None,
@@ -322,6 +326,12 @@ impl World {
             sandbox_records: node.records.sandboxes.iter().map(|(asked, _)| asked.id.clone()).collect(),
             container_records: node.records.containers.iter().map(|(asked, _)| asked.id.clone()).collect(),
         }
+    }
+
+    /// Returns what a running container may use, as its cgroup has it.
+    #[must_use]
+    pub fn limits(&self, container: &ContainerId) -> Option<Resources> {
+        self.node().limits.get(container).cloned()
     }
 
     /// Returns how often each port's method was called.

@@ -1,13 +1,15 @@
 //! Sandboxes and processes in memory. A program runs until a signal or [`World::end_task`] ends it, or for no time at all.
 
 use crate::{Bug, Fault, Shim, Task, World};
+use orlop_model::container::LogPath;
 use orlop_model::container_state::{Checked, Ended, Exit};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::{
     Answer, Exec, ExecOutput, Launched, NetworkNamespace, Observed, ObservedTask, Runtime, RuntimeListener, Start,
-    internal,
+    Update, internal,
 };
 use orlop_model::sandbox::SandboxSpec;
+use orlop_model::usage::{Usage, UsageOf};
 use orlop_model::{ContainerId, SandboxId};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -57,6 +59,13 @@ impl World {
             node.tally.hit(Fault::SignalIgnored);
         }
         deaf
+    }
+
+    /// Says whether a container's process runs.
+    fn runs(&self, sandbox: &SandboxId, id: &ContainerId) -> bool {
+        let node = self.node();
+        let task = node.shims.get(sandbox).filter(|shim| shim.alive).and_then(|shim| shim.tasks.get(id));
+        matches!(task, Some(Task::Running { .. }))
     }
 
     /// Ends a sandbox's processes. Their ends are kept once, until they are forgotten or this is called again.
@@ -166,6 +175,7 @@ impl Runtime for World {
                 return Ok(Launched::Failed(Ended { started: None, finished: World::now(self), exit }));
             }
             let (launched, ended) = self.launch(start.sandbox_id, start.id)?;
+            self.node().limits.insert(start.id.clone(), start.resources.clone());
             // The report of an end may overtake the outcome of the start.
             let listener = self.node().listener.clone();
             if let (Some(ended), Some(listener)) = (ended, listener) {
@@ -206,6 +216,7 @@ impl Runtime for World {
                 if !known && node.has(Bug::NotRepeatable) {
                     return Err(internal(format!("there is no task {id}")));
                 }
+                node.limits.remove(id);
                 if let Some(shim) = node.shims.get_mut(sandbox) {
                     shim.tasks.remove(id);
                     if shim.dropped && shim.tasks.is_empty() {
@@ -223,6 +234,54 @@ impl Runtime for World {
             let stdout = exec.command.join(" ").into_bytes();
             Ok(ExecOutput { stdout, stderr: Vec::new(), exit_code: 0 })
         })
+    }
+
+    fn reopen_log<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+        _log: &'a LogPath,
+    ) -> Answer<'a, Result<()>> {
+        Box::pin(async move {
+            self.effect("reopen log").await?;
+            if !self.runs(sandbox, id) {
+                return Err(Failure::new(ErrorKind::WrongState, format!("container {id} does not run")));
+            }
+            self.answers(()).await
+        })
+    }
+
+    fn update<'a>(&'a self, update: Update<'a>) -> Answer<'a, Result<()>> {
+        Box::pin(async move {
+            self.effect("update").await?;
+            match self.node().limits.get_mut(update.id) {
+                Some(limits) => limits.clone_from(update.new),
+                None => {
+                    let message = format!("container {} has no cgroup", update.id);
+                    return Err(Failure::new(ErrorKind::NotFound, message));
+                }
+            }
+            self.answers(()).await
+        })
+    }
+
+    fn usage<'a>(&'a self, of: &'a [UsageOf<'a>]) -> Answer<'a, Result<Vec<Option<Usage>>>> {
+        let at = World::now(self);
+        // Half a processor, since the world began.
+        let cpu_ns = u64::try_from(at.0).map(|ns| ns / 2).ok();
+        let usage = Usage {
+            at,
+            cpu_ns,
+            memory: None,
+            swap: None,
+            tasks: None,
+            cpu_pressure: None,
+            memory_pressure: None,
+            io_pressure: None,
+        };
+        let known = |of: &UsageOf<'_>| of.container.is_none_or(|id| self.runs(of.sandbox_id, id));
+        let all = of.iter().map(|of| known(of).then(|| usage.clone())).collect();
+        Box::pin(std::future::ready(Ok(all)))
     }
 
     fn ready(&self) -> Answer<'_, Result<()>> {

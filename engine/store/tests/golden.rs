@@ -118,6 +118,7 @@ fn container() -> ContainerAsked {
             unified: BTreeMap::from([("memory.high".to_owned(), "1".to_owned())]),
             oom_score_adj: Some(-997),
         },
+        update: None,
         annex: Vec::new(),
         durability: Durability::Node,
     }

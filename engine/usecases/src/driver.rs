@@ -6,11 +6,13 @@
 mod container;
 mod outcome;
 mod sandbox;
+mod update;
 
 use crate::cell::Cell;
 use crate::engine::Node;
 use crate::wanted::{ContainerWanted, SandboxWanted};
 use crate::write;
+use orlop_model::container::Resources;
 use orlop_model::container_state::{ContainerEffect, ContainerEvent, ContainerState, Ended, Preparing};
 use orlop_model::error::{Failure, Result};
 use orlop_model::ports::Observed;
@@ -41,6 +43,10 @@ pub(crate) enum Message {
     Create { asked: Arc<ContainerAsked>, rules: Rules, reply: Reply },
     /// A start, under the rules of the facade that asks.
     Start { id: ContainerId, rules: Rules, reply: Reply },
+    /// A change of what a container may use.
+    Update { id: ContainerId, change: Resources, reply: Reply },
+    /// What a container may use was changed, or not.
+    Updated { id: ContainerId, result: Result<()> },
     /// An effect on the sandbox has ended; with the ends of containers that came to light.
     SandboxDone { effect: SandboxEffect, event: SandboxEvent, ends: Vec<(ContainerId, Ended)> },
     /// An effect on a container has ended.
@@ -53,6 +59,8 @@ pub(crate) enum Message {
     RecordSandbox,
     /// A container's state could not be recorded; it is time to try again.
     RecordContainer(ContainerId),
+    /// What is asked of a container could not be recorded; it is time to try again.
+    RecordAsked { id: ContainerId, failures: u32 },
     /// A timer of the sandbox.
     SandboxDue(Timestamp),
     /// A timer of a container.
@@ -96,6 +104,8 @@ pub(crate) struct Driver {
     after_ready: Vec<(ContainerId, Reply)>,
     /// Containers that were taken up, while their shim has not been heard.
     unheard: BTreeSet<ContainerId>,
+    /// Changes of limits that are under way or wait.
+    updates: BTreeMap<ContainerId, update::Updates>,
 }
 
 impl Driver {
@@ -110,6 +120,7 @@ impl Driver {
             containers: BTreeMap::new(),
             after_ready: Vec::new(),
             unheard: BTreeSet::new(),
+            updates: BTreeMap::new(),
         }
     }
 
@@ -146,6 +157,7 @@ impl Driver {
         for id in ids {
             self.pump_container(&id);
         }
+        self.resume_updates().await;
         self.drive(mail).await;
     }
 
@@ -169,6 +181,8 @@ impl Driver {
             Message::Container { id, event, wait } => self.ask_container(&id, event, wait).await,
             Message::Create { asked, rules, reply } => self.create(asked, rules, reply).await,
             Message::Start { id, rules, reply } => self.start(&id, rules, reply).await,
+            Message::Update { id, change, reply } => self.update(&id, change, reply).await,
+            Message::Updated { id, result } => self.updated(&id, result).await,
             Message::SandboxDone { effect, event, ends } => {
                 self.sandbox.ended(effect);
                 self.shim_dropped(&event, ends).await;
@@ -183,6 +197,7 @@ impl Driver {
             Message::Answered(observed) => self.shim_answered(&observed).await,
             Message::RecordSandbox => self.record_sandbox_again().await,
             Message::RecordContainer(id) => self.record_container_again(&id).await,
+            Message::RecordAsked { id, failures } => self.record_asked_again(&id, failures).await,
             Message::SandboxDue(at) => self.sandbox_due(at).await,
             Message::ContainerDue(id, at) => self.container_due(&id, at).await,
             Message::Heard(reply) => drop(reply.send(Ok(()))),

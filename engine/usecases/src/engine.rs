@@ -6,6 +6,7 @@ use crate::metrics::NodeMetrics;
 use crate::recover::{self, Recovered};
 use crate::registry::Registry;
 use crate::stages::Stages;
+use crate::usage::Samples;
 use orlop_model::container_state::{ContainerEvent, Ended};
 use orlop_model::error::Result;
 use orlop_model::ports::{Ports, RuntimeListener};
@@ -41,6 +42,7 @@ pub(crate) struct Node {
     pub(crate) stages: Arc<Stages>,
     /// Shims that died by themselves.
     pub(crate) shims_lost: IntCounter,
+    pub(crate) samples: Arc<Samples>,
 }
 
 /// Which facade refuses what, and when: chosen here and nowhere else.
@@ -96,7 +98,8 @@ impl Node {
         let shims_lost = IntCounter::new("orlop_shims_lost_total", "Shims that died by themselves.");
         let stages = Arc::new(Stages::new(Arc::clone(&ports.clock)));
         let registry = Arc::new(Registry::default());
-        Self { ports, registry, stages, shims_lost: shims_lost.expect("the name keeps to the rules") }
+        let shims_lost = shims_lost.expect("the name keeps to the rules");
+        Self { ports, registry, samples: Arc::default(), stages, shims_lost }
     }
 }
 

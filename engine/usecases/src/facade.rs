@@ -3,6 +3,7 @@
 use crate::driver::{Message, Rules};
 use crate::engine::{Engine, Mail, Policy, begin_sandbox};
 use crate::registry::{ContainerView, Named, SandboxView};
+use crate::usage::ContainerUsage;
 use crate::wanted::{ContainerWanted, SandboxWanted};
 use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::container_state::{ContainerEvent, ContainerState, Force, Preparing};
@@ -157,6 +158,7 @@ impl Facade {
             created_at: node.ports.clock.now(),
             spec: wanted.spec,
             resources: wanted.resources,
+            update: None,
             annex: wanted.annex,
             durability: self.policy.durability,
         });
@@ -238,6 +240,26 @@ impl Facade {
         let pod = &view.asked.spec.sandbox;
         let (pod, _) = self.engine.node.registry.sandbox(pod).ok_or_else(|| gone("sandbox", pod))?;
         crate::exec::run(&self.engine.node, &pod, &view, command, timeout, output_bytes_max).await
+    }
+
+    /// Changes what a container may use; see [`Resources::changed_by`]. One that is created gets it with its start.
+    pub async fn update_container(&self, id: &ContainerId, change: Resources) -> Result<()> {
+        let _slot = self.slot()?;
+        let view = self.own_container(id)?;
+        let name = id.clone();
+        let told = self.tell(&view.asked.spec.sandbox, |reply| Message::Update { id: name, change, reply }).await;
+        told.unwrap_or_else(|| Err(gone("container", id)))
+    }
+
+    /// Lets the log of a running container go on in a fresh file at its path.
+    pub async fn reopen_log(&self, id: &ContainerId) -> Result<()> {
+        let _slot = self.slot()?;
+        crate::reopen::reopen(&self.engine.node, &*self.own_container(id)?).await
+    }
+
+    /// Reads what containers use; those that do not run are left out.
+    pub async fn usage(&self, views: Vec<Arc<ContainerView>>) -> Result<Vec<ContainerUsage>> {
+        crate::usage::of_containers(&self.engine.node, views).await
     }
 
     /// Returns the images, one set for every facade.

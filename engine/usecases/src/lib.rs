@@ -17,9 +17,11 @@ mod moment;
 mod perform;
 mod recover;
 mod registry;
+mod reopen;
 mod stage;
 mod stages;
 mod sweep;
+mod usage;
 mod wanted;
 mod write;
 
@@ -27,3 +29,4 @@ pub use engine::{Engine, Policy};
 pub use facade::{Changed, CreateContainer, Difference, Facade, Health, RunSandbox};
 pub use recover::Recovered;
 pub use registry::{ContainerView, SandboxView};
+pub use usage::ContainerUsage;

@@ -150,6 +150,12 @@ impl Registry {
         }
     }
 
+    pub(crate) fn publish_asked(&self, asked: &Arc<ContainerAsked>) {
+        if let Some(view) = self.lock().containers.get_mut(&asked.id) {
+            *view = Arc::new(ContainerView { asked: Arc::clone(asked), state: view.state.clone() });
+        }
+    }
+
     pub(crate) fn leave_container(&self, id: &ContainerId) {
         let mut inner = self.lock();
         if let Some(view) = inner.containers.remove(id) {

@@ -121,6 +121,7 @@ impl Driver {
             (Ok(()), None) => {}
             (Err(refused), None) => debug!(container = %id, error = %refused, "event refused"),
         }
+        self.pump_updates(id).await;
     }
 
     pub(super) async fn quietly_feed_container(&mut self, id: &ContainerId, event: ContainerEvent) {
