@@ -39,6 +39,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A change of limits was refused in part, and what was written before could not be put back.
+    #[error("a change was refused, and not all before it could be put back ({stuck})")]
+    NotRestored {
+        /// What could not be put back.
+        stuck: String,
+        /// What was refused.
+        #[source]
+        refused: Box<Error>,
+    },
     /// A limit needs a controller that is not there.
     #[error(
         "set {file} to {value:?}: the cgroup controller {controller:?} is not mounted or not enabled on this node, or (on v2) \
@@ -102,6 +111,7 @@ impl Error {
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
             Self::Io { source, .. } | Self::Write { source, .. } => source.raw_os_error(),
+            Self::NotRestored { refused, .. } => refused.raw_os_error(),
             Self::NoHierarchy
             | Self::BadPath { .. }
             | Self::NoController { .. }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests, their helpers included")]
 
-use orlop_cgroups::limits::{DeviceKind, DeviceRule, Limits, writes};
+use orlop_cgroups::limits::{DeviceKind, DeviceRule, Limits, change, writes};
 use orlop_cgroups::{CgroupPath, Hierarchies, Leaf, Mode, devices, remove_tree};
 use orlop_wire::plan::{CgroupWrite, Missing};
 use std::io::Write;
@@ -171,14 +171,7 @@ fn limits_reach_the_kernel_and_the_rest_is_tolerated() {
     for write in writes(&layout, &limits).unwrap() {
         leaf.write(&write).unwrap();
     }
-    let read = |controller: &str, v1: &str, v2: &str| {
-        let v1_mount = subtree.hierarchies.v1.iter().find(|h| h.controllers.iter().any(|c| c == controller));
-        let (mount, file) = match v1_mount {
-            Some(hierarchy) => (&hierarchy.mount, v1),
-            None => (&subtree.hierarchies.unified.as_ref().unwrap().mount, v2),
-        };
-        std::fs::read_to_string(mount.join(&leaf.path().as_str()[1..]).join(file)).unwrap().trim().to_owned()
-    };
+    let read = |controller: &str, v1: &str, v2: &str| read(&subtree, &leaf, controller, v1, v2);
     assert_eq!(read("memory", "memory.limit_in_bytes", "memory.max"), (64 << 20).to_string());
     assert_eq!(read("pids", "pids.max", "pids.max"), "77");
     if has("cpuset") {
@@ -257,4 +250,93 @@ fn kernel_takes_a_program_of_as_many_rules_as_may_be() {
     let numbers = 0..u32::try_from(devices::RULES_MAX).unwrap();
     let rules: Vec<_> = numbers.map(|minor| device(minor % 2 == 0, Some(minor), "rw")).collect();
     subtree.leaf("a").set_device_program(&devices::program(&rules).unwrap()).unwrap();
+}
+
+/// Returns a file of a cgroup, v1's where the controller is there.
+fn read(subtree: &Subtree, leaf: &Leaf, controller: &str, v1: &str, v2: &str) -> String {
+    let has = |h: &&orlop_cgroups::Hierarchy| h.controllers.iter().any(|c| c == controller);
+    let (mount, file) = match subtree.hierarchies.v1.iter().find(has) {
+        Some(hierarchy) => (&hierarchy.mount, v1),
+        None => (&subtree.hierarchies.unified.as_ref().unwrap().mount, v2),
+    };
+    std::fs::read_to_string(mount.join(&leaf.path().as_str()[1..]).join(file)).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_change_that_is_refused_in_part_leaves_every_file_as_it_was() {
+    let Some(subtree) = Subtree::new("apply") else { return };
+    let leaf = subtree.leaf("a");
+    let layout = subtree.hierarchies.layout();
+    let old =
+        Limits { cpu_shares: Some(512), memory_bytes_max: Some(64 << 20), pids_max: Some(9), ..Limits::default() };
+    leaf.write_all(&writes(&layout, &old).unwrap()).unwrap();
+    let now = || {
+        [
+            read(&subtree, &leaf, "cpu", "cpu.shares", "cpu.weight"),
+            read(&subtree, &leaf, "memory", "memory.limit_in_bytes", "memory.max"),
+            read(&subtree, &leaf, "pids", "pids.max", "pids.max"),
+        ]
+    };
+    let before = now();
+    let new =
+        Limits { cpu_shares: Some(900), memory_bytes_max: Some(32 << 20), pids_max: Some(8), ..Limits::default() };
+    let mut changes = change(&layout, &old, &new).unwrap();
+    // Refused at the end, when all the others are written.
+    changes.push(CgroupWrite {
+        controller: changes.last().unwrap().controller.clone(),
+        file: "pids.max".into(),
+        value: "many".into(),
+        missing: Missing::Fail,
+    });
+    let refused = leaf.write_all(&changes).unwrap_err();
+    assert!(refused.to_string().contains("many") && refused.to_string().contains("pids.max"), "{refused}");
+    assert_eq!(now(), before);
+    changes.pop();
+    leaf.write_all(&changes).unwrap();
+    assert_ne!(now(), before);
+}
+
+#[test]
+fn memory_can_not_be_lowered_below_what_is_in_use_on_v1() {
+    let Some(mut subtree) = Subtree::new("lower") else { return };
+    let leaf = subtree.leaf("a");
+    if !subtree.hierarchies.layout().v1.contains("memory") {
+        return;
+    }
+    let roomy = Limits { memory_bytes_max: Some(64 << 20), memory_swap_bytes_max: Some(64 << 20), ..Limits::default() };
+    leaf.write_all(&writes(&subtree.hierarchies.layout(), &roomy).unwrap()).unwrap();
+    // Holds 16 MiB that can't be written anywhere: there is no swap to have.
+    subtree.start(&leaf, "x=$(head -c 16777216 /dev/zero | tr '\\0' x); sleep 600");
+    wait_until(|| leaf.usage().unwrap().memory.unwrap().anon >= 16 << 20);
+    let tight = Limits {
+        cpu_shares: Some(900),
+        memory_bytes_max: Some(8 << 20),
+        memory_swap_bytes_max: Some(8 << 20),
+        ..Limits::default()
+    };
+    let refused = leaf.write_all(&change(&subtree.hierarchies.layout(), &roomy, &tight).unwrap()).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(16), "busy: {refused}");
+    assert_eq!(read(&subtree, &leaf, "memory", "memory.limit_in_bytes", ""), (64 << 20).to_string());
+    assert_eq!(read(&subtree, &leaf, "cpu", "cpu.shares", ""), "1024");
+}
+
+#[test]
+fn what_a_cgroup_uses_grows_with_what_its_processes_do() {
+    let Some(mut subtree) = Subtree::new("usage") else { return };
+    let leaf = subtree.leaf("a");
+    let idle = leaf.usage().unwrap();
+    assert_eq!((idle.cpu_ns, idle.tasks), (Some(0), Some(0)));
+    subtree.start(&leaf, "x=$(head -c 4194304 /dev/zero | tr '\\0' x); while :; do :; done");
+    wait_until(|| leaf.usage().unwrap().cpu_ns > Some(50_000_000));
+    wait_until(|| leaf.usage().unwrap().memory.unwrap().anon >= 4 << 20);
+    let busy = leaf.usage().unwrap();
+    assert_eq!(busy.tasks, Some(1));
+    let memory = busy.memory.unwrap();
+    assert!(memory.usage >= 4 << 20 && memory.faults > 0, "{memory:?}");
+    assert_eq!(memory.limit, None);
+    if std::path::Path::new("/proc/pressure/cpu").exists() && subtree.hierarchies.unified.is_some() {
+        assert!(busy.cpu_pressure.is_some() && busy.memory_pressure.is_some() && busy.io_pressure.is_some());
+    }
+    leaf.kill().unwrap();
+    assert!(leaf.usage().unwrap().cpu_ns >= busy.cpu_ns, "what was used stays counted");
 }
