@@ -93,6 +93,7 @@ impl Shared {
             ledger.containers.get(id).map(|record| record.stack.clone()).unwrap_or_default()
         };
         self.release(id, &stack);
+        self.usages.forget(id);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::flights::Flights;
 use crate::flush::Flusher;
 use crate::index::Index;
+use crate::layer_usage::LayerUsages;
 use crate::ledger::Ledger;
 use crate::metrics::PullMetrics;
 use crate::pull::{self, PullKey};
@@ -15,6 +16,7 @@ use crate::tokens::Tokens;
 use crate::trash::Trash;
 use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
 use orlop_model::ports::{Answer, Failpoints, Images, Unhindered};
+use orlop_model::usage::LayerUsage;
 use orlop_model::{ContainerId, Digest, Failure, ImageId};
 use prometheus::core::Collector;
 use std::os::fd::OwnedFd;
@@ -62,6 +64,8 @@ pub(crate) struct Shared {
     /// By diff id and blob digest.
     pub(crate) layers: Flights<(Digest, Digest), Result<(), Failure>>,
     pub(crate) layer_places: Arc<Semaphore>,
+    /// Of writable layers.
+    pub(crate) usages: LayerUsages,
     blocking_places: Arc<Semaphore>,
     /// Held while image records are written; before the ledger's lock, never after it.
     pub(crate) records: Mutex<()>,
@@ -99,6 +103,7 @@ impl Store {
         let shared = Arc::new(Shared {
             layer_places: Arc::new(Semaphore::new(config.layers_at_once.max(1))),
             blocking_places: Arc::new(Semaphore::new(BLOCKING_AT_ONCE)),
+            usages: LayerUsages::default(),
             config,
             disk,
             trash,
@@ -226,6 +231,13 @@ impl Images for Store {
     fn config_of<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<ImageConfig, Failure>> {
         let container = container.clone();
         self.run(move |shared| shared.config_of(&container))
+    }
+
+    fn layer_usage<'a>(
+        &'a self,
+        containers: &'a [ContainerId],
+    ) -> Answer<'a, Result<Vec<Option<LayerUsage>>, Failure>> {
+        Box::pin(async move { Ok(self.shared.layer_usage(containers).await) })
     }
 
     fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<(), Failure>> {

@@ -233,3 +233,20 @@ async fn nobody_but_root_reaches_files_of_images() {
     // The container's own users do pass through its root.
     assert_eq!(mode(&within(&mount, "")), 0o755);
 }
+
+#[tokio::test]
+async fn what_a_container_wrote_is_counted_until_its_layer_is_dropped() {
+    let bench = Bench::new();
+    ImageBuilder::new().layer(&Tree::default()).build().push(&bench.registry, "x", &["1"]).unwrap();
+    let mount = rootfs_of(&bench, "c", "x:1").await;
+    fs::write(within(&mount, "written"), vec![1; 1 << 20]).unwrap();
+    let ids = [container("nobody"), container("c")];
+    let usage = bench.store.layer_usage(&ids).await.unwrap();
+    let [None, Some(usage)] = usage.as_slice() else { panic!("{usage:?}") };
+    assert!(usage.bytes >= 1 << 20 && usage.bytes < 2 << 20, "{usage:?}");
+    assert_eq!(usage.inodes, 2);
+    assert!(usage.mountpoint.is_dir() && usage.at.0 > 0);
+    drop(mount);
+    bench.store.drop_rootfs(&container("c")).await.unwrap();
+    assert_eq!(bench.store.layer_usage(&ids).await.unwrap(), [None, None]);
+}

@@ -80,9 +80,19 @@ impl Cgroups {
         orlop_cgroups::remove_tree(&self.hierarchies, &parse(path)?).map_err(|error| failed(&tried, &error))
     }
 
+    /// Opens the cgroup of a sandbox; `None` when it is not there.
+    pub(crate) fn sandbox(&self, sandbox: &str) -> Result<Option<Leaf>> {
+        self.open(&parse(sandbox)?)
+    }
+
+    /// Opens the cgroup of a container; `None` when it is not there.
+    pub(crate) fn container(&self, sandbox: &str, id: &ContainerId) -> Result<Option<Leaf>> {
+        self.open(&parse(&format!("{sandbox}/{id}"))?)
+    }
+
     /// Kills what is in the cgroup of a container. Quiet when it is not there.
     pub(crate) fn kill_container(&self, sandbox: &str, id: &ContainerId) -> Result<()> {
-        match self.open(&parse(&format!("{sandbox}/{id}"))?)? {
+        match self.container(sandbox, id)? {
             Some(leaf) => leaf.kill().map_err(|error| failed("kill the container", &error)),
             None => Ok(()),
         }
@@ -123,7 +133,8 @@ fn parse(path: &str) -> Result<CgroupPath> {
     CgroupPath::parse(path).map_err(|error| Error::Invalid(error.to_string()))
 }
 
-fn failed(tried: &str, error: &orlop_cgroups::Error) -> Error {
+/// Says what was tried, and all that the cgroup's error says.
+pub(crate) fn failed(tried: &str, error: &orlop_cgroups::Error) -> Error {
     let mut message = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {

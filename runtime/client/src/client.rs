@@ -8,12 +8,14 @@ use crate::folders::Folders;
 use crate::host::Node;
 use crate::shims::Shims;
 use crate::spawner::Spawner;
-use crate::{container, exec, prepare, sandbox, start};
+use crate::{container, exec, prepare, reopen, sandbox, start, update, usage};
+use orlop_model::container::LogPath;
 use orlop_model::container_state::{Checked, Ended};
 use orlop_model::ports::{
-    Answer, Exec, ExecOutput, Launched, NetworkNamespace, Observed, Runtime, RuntimeListener, Start,
+    Answer, Exec, ExecOutput, Launched, NetworkNamespace, Observed, Runtime, RuntimeListener, Start, Update,
 };
 use orlop_model::sandbox::SandboxSpec;
+use orlop_model::usage::{Usage, UsageOf};
 use orlop_model::{ContainerId, Failure, SandboxId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -173,6 +175,23 @@ impl Runtime for Client {
 
     fn exec<'a>(&'a self, exec: Exec<'a>) -> Answer<'a, std::result::Result<ExecOutput, Failure>> {
         answer(exec::exec(self, exec))
+    }
+
+    fn reopen_log<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+        log: &'a LogPath,
+    ) -> Answer<'a, std::result::Result<(), Failure>> {
+        answer(reopen::reopen(self, sandbox, id, log))
+    }
+
+    fn update<'a>(&'a self, update: Update<'a>) -> Answer<'a, std::result::Result<(), Failure>> {
+        answer(update::update(self, update))
+    }
+
+    fn usage<'a>(&'a self, of: &'a [UsageOf<'a>]) -> Answer<'a, std::result::Result<Vec<Option<Usage>>, Failure>> {
+        answer(usage::usage(self, of))
     }
 
     fn ready(&self) -> Answer<'_, std::result::Result<(), Failure>> {

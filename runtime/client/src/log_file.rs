@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use orlop_model::container::LogPath;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
@@ -25,9 +26,23 @@ pub(crate) fn check(log: &LogPath) -> Result<()> {
     if log.file.file_name().is_none() { refuse("it is empty") } else { Ok(()) }
 }
 
+/// A log file that was not there before.
+#[derive(Debug)]
+pub(crate) struct Made {
+    folder: OwnedFd,
+    name: OsString,
+    /// Which file it is: device and inode.
+    identity: (u64, u64),
+}
+
 /// Opens the log for appending; makes its folders when missing. Neither the folder itself, which is the pod's, nor anything
 /// below it may be a symbolic link: a container that has the node's logs as a volume could have put it there.
 pub(crate) fn open(log: &LogPath) -> Result<OwnedFd> {
+    Ok(open_fresh(log)?.0)
+}
+
+/// Likewise, and says whether the file was made: it can be taken back when nobody comes to write to it.
+pub(crate) fn open_fresh(log: &LogPath) -> Result<(OwnedFd, Option<Made>)> {
     check(log)?;
     let path = log.directory.join(&log.file);
     let failed = |error: std::io::Error| Error::io(format!("open log {}", path.display()), error);
@@ -35,7 +50,21 @@ pub(crate) fn open(log: &LogPath) -> Result<OwnedFd> {
     open_beneath(&log.directory, &log.file).map_err(|error| failed(error.into()))
 }
 
-fn open_beneath(directory: &Path, file: &Path) -> Result<OwnedFd, Errno> {
+impl Made {
+    /// Deletes it, if it is still the file that its name leads to.
+    pub(crate) fn unmake(&self) -> Result<()> {
+        let failed = |error: Errno| Error::io(format!("delete log {}", Path::new(&self.name).display()), error);
+        match rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) if (found.st_dev, found.st_ino) == self.identity => {
+                rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty()).map_err(failed)
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn open_beneath(directory: &Path, file: &Path) -> Result<(OwnedFd, Option<Made>), Errno> {
     let folder_flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut folder = rustix::fs::open(directory, folder_flags | OFlags::NOFOLLOW, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -49,11 +78,20 @@ fn open_beneath(directory: &Path, file: &Path) -> Result<OwnedFd, Errno> {
     }
     let name = file.file_name().ok_or(Errno::INVAL)?;
     // O_NONBLOCK: a pipe put there by somebody else must not hold us up.
-    let flags =
-        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let opened = rustix::fs::openat2(&folder, name, flags, FILE_MODE, resolve)?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let make = flags | OFlags::CREATE;
+    let (opened, is_new) = match rustix::fs::openat2(&folder, name, make | OFlags::EXCL, FILE_MODE, resolve) {
+        Ok(opened) => (opened, true),
+        Err(Errno::EXIST) => (rustix::fs::openat2(&folder, name, make, FILE_MODE, resolve)?, false),
+        Err(error) => return Err(error),
+    };
     let found = rustix::fs::statat(&opened, "", AtFlags::EMPTY_PATH)?;
-    if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile { Ok(opened) } else { Err(Errno::INVAL) }
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let identity = (found.st_dev, found.st_ino);
+    let made = is_new.then(|| Made { folder, name: name.to_owned(), identity });
+    Ok((opened, made))
 }
 
 #[cfg(test)]
@@ -74,6 +112,25 @@ mod tests {
             std::fs::File::from(open(&log).unwrap()).write_all(line.as_bytes()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(dir.path().join("pod/web/0.log")).unwrap(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn only_a_file_that_was_made_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path(), "0.log");
+        let path = dir.path().join("0.log");
+        let (_, made) = open_fresh(&log).unwrap();
+        assert!(open_fresh(&log).unwrap().1.is_none(), "it is there already");
+        let made = made.unwrap();
+        // Moved away and made anew by somebody else.
+        std::fs::rename(&path, dir.path().join("0.log.1")).unwrap();
+        std::fs::write(&path, "theirs").unwrap();
+        made.unmake().unwrap();
+        assert!(path.exists());
+        std::fs::rename(dir.path().join("0.log.1"), &path).unwrap();
+        made.unmake().unwrap();
+        assert!(!path.exists());
+        made.unmake().unwrap();
     }
 
     #[test]

@@ -70,7 +70,8 @@ fn stdin(stdin: Stdin) -> frame::Stdin {
     }
 }
 
-fn now() -> Timestamp {
+/// Returns the wall clock.
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     Timestamp(i64::try_from(since).unwrap_or(i64::MAX))
 }

@@ -10,10 +10,10 @@ mod refuse;
 mod resources;
 mod tree;
 
-use crate::oci::Spec;
+use crate::oci::{Resources, Spec};
 use crate::seccomp::Cache;
 pub use orlop_cgroups::Hierarchies;
-use orlop_wire::plan::Plan;
+use orlop_wire::plan::{CgroupWrite, Plan};
 use std::path::PathBuf;
 
 /// Namespace path of the sandbox's own namespace.
@@ -99,6 +99,12 @@ pub fn container(spec: &Spec, facts: &Facts<'_>) -> Result<Compiled, CompileErro
 /// namespace that the container does not share with the node, and its cgroup.
 pub fn exec(spec: &Spec, container: &str, facts: &Facts<'_>) -> Result<Compiled, CompileError> {
     order::exec(spec, container, facts)
+}
+
+/// Plans a change of the limits of a container that runs: what to write to its cgroup, in this order, when it has those of
+/// `old` and is to have those of `new`. What `new` leaves out stays as it is; device rules do in any case.
+pub fn change(old: &Resources, new: &Resources, hierarchies: &Hierarchies) -> Result<Vec<CgroupWrite>, CompileError> {
+    resources::change(old, new, hierarchies)
 }
 
 pub(crate) fn invalid(field: impl Into<String>, why: impl Into<String>) -> CompileError {

@@ -175,7 +175,9 @@ impl Shim {
             return Err(Failed::refused(tried, "its descriptor was not sent", libc::EINVAL));
         }
         let file = slots.swap_remove(at);
-        let task = self.tasks.get_mut(container).ok_or_else(|| no_task(container))?;
+        // Until its pipes have ended, what comes of them must go somewhere; then nobody would ever write to the file.
+        let writes = self.tasks.get_mut(container).filter(|task| task.ended().is_none());
+        let task = writes.ok_or_else(|| Failed::refused(tried, "it is not running", libc::ESRCH))?;
         task.output.reopen(file);
         Ok(())
     }

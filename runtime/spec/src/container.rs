@@ -81,7 +81,7 @@ fn spec(inputs: &Inputs<'_>, args: Vec<String>) -> Result<Spec, SpecError> {
     let mut process = process(inputs, args)?;
     process.capabilities = Some(capabilities);
     let linux = Linux {
-        resources: Some(Resources { devices: devices.rules, ..resources(inputs) }),
+        resources: Some(Resources { devices: devices.rules, ..resources(inputs.resources) }),
         cgroups_path: Some(format!("{}/{}", inputs.sandbox_cgroup.trim_end_matches('/'), inputs.container_id)),
         namespaces: namespaces(inputs)?,
         devices: devices.nodes,
@@ -141,8 +141,9 @@ fn oom_score_adj(inputs: &Inputs<'_>) -> i16 {
     if may_lower { asked } else { asked.max(inputs.host.oom_score_adj) }
 }
 
-fn resources(inputs: &Inputs<'_>) -> Resources {
-    let asked = inputs.resources;
+/// Returns limits as a spec says them, without device rules.
+#[must_use]
+pub fn resources(asked: &orlop_model::container::Resources) -> Resources {
     // Zero leaves a limit as it is, and so does not saying it.
     let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let signed = |number: i64| Some(number).filter(|number| *number != 0);

@@ -16,7 +16,7 @@ pub mod inputs;
 mod signal;
 pub mod user;
 
-pub use container::{container, exec, sandbox_sysctl_defaults, sandbox_sysctls};
+pub use container::{container, exec, resources, sandbox_sysctl_defaults, sandbox_sysctls};
 pub use error::SpecError;
 pub use inputs::{HostFacts, Inputs, NodeDevice, SandboxFiles};
 pub use signal::stop_signal;

@@ -112,7 +112,7 @@ total_inactive_file 4096
 total_active_file 8192
 ";
 
-    /// As kernel 6.1 shows it, in part.
+    /// In the form of cgroup-v2.rst, in part.
     const V2_STAT: &str = "\
 anon 200704
 file 1093632

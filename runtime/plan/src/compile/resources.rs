@@ -2,10 +2,10 @@
 
 use super::{CompileError, Facts, invalid, unsupported};
 use crate::oci::{DeviceCgroup, Linux, Resources};
-use orlop_cgroups::CgroupPath;
 use orlop_cgroups::devices::{self, Instruction};
 use orlop_cgroups::limits::{self, BadLimits, DeviceKind, DeviceRule, Limits};
-use orlop_wire::plan::{CgroupPlan, DeviceAccess};
+use orlop_cgroups::{CgroupPath, Hierarchies};
+use orlop_wire::plan::{CgroupPlan, CgroupWrite, DeviceAccess};
 
 /// Returns the cgroup of a container; `None` when the spec names none.
 pub(super) fn cgroup(linux: &Linux, facts: &Facts<'_>) -> Result<Option<CgroupPlan>, CompileError> {
@@ -46,6 +46,16 @@ pub(super) fn enforced(linux: &Linux, facts: &Facts<'_>) -> Enforced {
 fn program(rules: &[DeviceRule]) -> Result<Vec<u8>, CompileError> {
     let program = devices::program(rules).map_err(|bad| invalid("linux.resources.devices", bad.to_string()))?;
     Ok(program.into_iter().flat_map(Instruction::to_bytes).collect())
+}
+
+/// Returns what to write when limits change. Device rules were enforced from the start, and are no limits.
+pub(super) fn change(
+    old: &Resources,
+    new: &Resources,
+    hierarchies: &Hierarchies,
+) -> Result<Vec<CgroupWrite>, CompileError> {
+    let of = |resources| limits(Some(resources)).map(|limits| Limits { devices: None, ..limits });
+    limits::change(&hierarchies.layout(), &of(old)?, &of(new)?).map_err(|bad| field_of(&bad))
 }
 
 /// Returns the cgroup of a container, to be entered as it is.
