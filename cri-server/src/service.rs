@@ -71,6 +71,8 @@ service! {
     built {
         version: VersionRequest => VersionResponse, Looks, node::version::version;
         status: StatusRequest => StatusResponse, Looks, node::status::status;
+        update_runtime_config: UpdateRuntimeConfigRequest => UpdateRuntimeConfigResponse, Changes,
+            node::update_runtime_config::update;
         runtime_config: RuntimeConfigRequest => RuntimeConfigResponse, Looks, node::runtime_config::runtime_config;
         run_pod_sandbox: RunPodSandboxRequest => RunPodSandboxResponse, Changes, sandbox::run::run;
         stop_pod_sandbox: StopPodSandboxRequest => StopPodSandboxResponse, Changes, sandbox::stop::stop;
@@ -83,19 +85,19 @@ service! {
         remove_container: RemoveContainerRequest => RemoveContainerResponse, Changes, container::remove::remove;
         list_containers: ListContainersRequest => ListContainersResponse, Looks, container::list::list;
         container_status: ContainerStatusRequest => ContainerStatusResponse, Looks, container::status::status;
+        container_stats: ContainerStatsRequest => ContainerStatsResponse, Looks, container::stats::stats;
+        list_container_stats: ListContainerStatsRequest => ListContainerStatsResponse, Looks, container::stats::list;
+        update_container_resources: UpdateContainerResourcesRequest => UpdateContainerResourcesResponse, Changes,
+            container::update::update;
+        reopen_container_log: ReopenContainerLogRequest => ReopenContainerLogResponse, Changes, container::reopen::reopen;
         exec_sync: ExecSyncRequest => ExecSyncResponse, Looks, container::exec_sync::exec_sync;
     }
     not_built {
-        update_container_resources: UpdateContainerResourcesRequest => UpdateContainerResourcesResponse;
-        reopen_container_log: ReopenContainerLogRequest => ReopenContainerLogResponse;
         exec: ExecRequest => ExecResponse;
         attach: AttachRequest => AttachResponse;
         port_forward: PortForwardRequest => PortForwardResponse;
-        container_stats: ContainerStatsRequest => ContainerStatsResponse;
-        list_container_stats: ListContainerStatsRequest => ListContainerStatsResponse;
         pod_sandbox_stats: PodSandboxStatsRequest => PodSandboxStatsResponse;
         list_pod_sandbox_stats: ListPodSandboxStatsRequest => ListPodSandboxStatsResponse;
-        update_runtime_config: UpdateRuntimeConfigRequest => UpdateRuntimeConfigResponse;
         checkpoint_container: CheckpointContainerRequest => CheckpointContainerResponse;
         checkpoint_pod: CheckpointPodRequest => CheckpointPodResponse;
         restore_pod: RestorePodRequest => RestorePodResponse;

@@ -318,12 +318,78 @@ async fn what_is_not_built_says_so_by_name() {
     let mut served = Served::start().await;
     let exec: Result<ExecResponse, _> = served.runtime("Exec", ExecRequest::default()).await;
     check_refused(exec, Code::Unimplemented, &["Exec is not built yet"]);
-    let stats: Result<ListContainerStatsResponse, _> =
-        served.runtime("ListContainerStats", ListContainerStatsRequest::default()).await;
-    check_refused(stats, Code::Unimplemented, &["ListContainerStats is not built yet"]);
+    let checkpoint: Result<CheckpointContainerResponse, _> =
+        served.runtime("CheckpointContainer", CheckpointContainerRequest::default()).await;
+    check_refused(checkpoint, Code::Unimplemented, &["CheckpointContainer is not built yet"]);
     let stream: Result<StreamImagesResponse, _> =
         served.call("ImageService", "StreamImages", StreamImagesRequest::default()).await;
     check_refused(stream, Code::Unimplemented, &["StreamImages is not built yet"]);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn limits_change_while_a_container_is_created_and_while_it_runs() {
+    let mut served = Served::start().await;
+    let pod = served.run(pod_config("web")).await.unwrap();
+    let id = served.create(&pod, container_config("c")).await.unwrap();
+    let request = |cpu_shares, memory_limit_in_bytes| UpdateContainerResourcesRequest {
+        container_id: id.clone(),
+        linux: Some(LinuxContainerResources { cpu_shares, memory_limit_in_bytes, ..Default::default() }),
+        ..Default::default()
+    };
+    let shown = |status: ContainerStatus| {
+        let linux = status.resources.unwrap().linux.unwrap();
+        (linux.cpu_shares, linux.memory_limit_in_bytes)
+    };
+    let update = "UpdateContainerResources";
+    let _: UpdateContainerResourcesResponse = served.runtime(update, request(300, 0)).await.unwrap();
+    served.start_container(&id).await.unwrap();
+    let _: UpdateContainerResourcesResponse = served.runtime(update, request(0, 1 << 30)).await.unwrap();
+    assert_eq!(shown(served.status(&id).await.unwrap()), (300, 1 << 30));
+    let limits = served.world.limits(&ContainerId::parse(&id).unwrap()).unwrap();
+    assert_eq!((limits.version, limits.cpu_shares, limits.memory_bytes_max), (2, 300, 1 << 30));
+
+    let refused: Result<UpdateContainerResourcesResponse, _> = served.runtime(update, request(-1, 0)).await;
+    check_refused(refused, Code::InvalidArgument, &["linux.cpu_shares", "below zero"]);
+    let nobody = UpdateContainerResourcesRequest { container_id: "f".repeat(64), ..request(1, 0) };
+    let refused: Result<UpdateContainerResourcesResponse, _> = served.runtime(update, nobody).await;
+    check_refused(refused, Code::NotFound, &["ffff"]);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn running_containers_have_stats_and_others_have_none() {
+    let mut served = Served::start().await;
+    let pod = served.run(pod_config("web")).await.unwrap();
+    let (running, created) = (
+        served.create(&pod, container_config("c")).await.unwrap(),
+        served.create(&pod, container_config("d")).await.unwrap(),
+    );
+    served.start_container(&running).await.unwrap();
+    let list = |filter: Option<ContainerStatsFilter>| ListContainerStatsRequest { filter };
+    let ids = |answer: ListContainerStatsResponse| {
+        answer.stats.into_iter().map(|stats| stats.attributes.unwrap().id).collect::<Vec<_>>()
+    };
+    let all: ListContainerStatsResponse = served.runtime("ListContainerStats", list(None)).await.unwrap();
+    assert_eq!(ids(all), [running.as_str()]);
+    for (filter, expected) in [
+        (ContainerStatsFilter { id: running[..9].into(), ..Default::default() }, 1),
+        (ContainerStatsFilter { pod_sandbox_id: pod.clone(), ..Default::default() }, 1),
+        (ContainerStatsFilter { id: "f".repeat(64), ..Default::default() }, 0),
+        (ContainerStatsFilter { label_selector: [("no".into(), "such".into())].into(), ..Default::default() }, 0),
+    ] {
+        let some: ListContainerStatsResponse =
+            served.runtime("ListContainerStats", list(Some(filter.clone()))).await.unwrap();
+        assert_eq!(ids(some).len(), expected, "{filter:?}");
+    }
+    let one = |id: &str| ContainerStatsRequest { container_id: id.into() };
+    let stats: ContainerStatsResponse = served.runtime("ContainerStats", one(&running)).await.unwrap();
+    let stats = stats.stats.unwrap();
+    assert!(stats.cpu.unwrap().timestamp > 0 && stats.writable_layer.unwrap().timestamp > 0);
+    let refused: Result<ContainerStatsResponse, _> = served.runtime("ContainerStats", one(&created)).await;
+    check_refused(refused, Code::FailedPrecondition, &["not running"]);
+    let refused: Result<ContainerStatsResponse, _> = served.runtime("ContainerStats", one(&"f".repeat(64))).await;
+    check_refused(refused, Code::NotFound, &["ffff"]);
     served.finish().await;
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn image_spec(image: &str, config: &ContainerConfig) -> ImageSpec {
 }
 
 /// Whether all that a filter says is true. Ids may be cut short.
-fn matches(filter: &ContainerFilter, view: &ContainerView, config: &ContainerConfig) -> bool {
+pub(crate) fn matches(filter: &ContainerFilter, view: &ContainerView, config: &ContainerConfig) -> bool {
     view.asked.id.as_str().starts_with(&filter.id)
         && view.asked.spec.sandbox.as_str().starts_with(&filter.pod_sandbox_id)
         && filter.state.is_none_or(|wanted| wanted.state == shown(&view.state) as i32)

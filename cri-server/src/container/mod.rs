@@ -4,9 +4,12 @@ pub(crate) mod create;
 pub(crate) mod exec_sync;
 pub(crate) mod list;
 pub(crate) mod remove;
+pub(crate) mod reopen;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod update;
 
 use crate::proto::ContainerState as Shown;
 use orlop_model::container_state::ContainerState;

@@ -116,7 +116,7 @@ fn translate(config: &ContainerConfig, around: Around<'_>) -> Result<Draft> {
     };
     let image = reference("image", config.image.as_ref())?.to_owned();
     let needs = Needs { image, target, seccomp: file };
-    Ok(Draft { spec, resources: resources::resources(linux.resources.as_ref())?, needs })
+    Ok(Draft { spec, resources: resources::resources("linux.resources", linux.resources.as_ref())?, needs })
 }
 
 /// A pod must say beforehand that privileged containers will live in it; the interface says so.

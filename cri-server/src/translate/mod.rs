@@ -82,6 +82,17 @@ impl Refused {
         Self::Unsupported { field: field.to_string(), problem: problem.into() }
     }
 
+    /// Puts the field into the one it is in.
+    pub(crate) fn below(mut self, at: &str) -> Self {
+        match &mut self {
+            Self::Invalid { field, .. }
+            | Self::Unsupported { field, .. }
+            | Self::RecursiveReadOnly { field, .. }
+            | Self::ImageVolume { field, .. } => *field = format!("{at}.{field}"),
+        }
+        self
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid { .. } => ErrorKind::InvalidArgument,

@@ -6,13 +6,19 @@ use crate::proto::{HugepageLimit, LinuxContainerResources as Asked};
 use orlop_model::container::Resources;
 use std::collections::BTreeMap;
 
-/// Checks limits. Absent limits are all the defaults.
-pub(crate) fn resources(asked: Option<&Asked>) -> Result<Resources> {
-    let Some(asked) = asked else { return Ok(Resources::default()) };
+/// Checks limits, which are in the field `at` of the request. Absent limits are all the defaults.
+pub(crate) fn resources(at: &str, asked: Option<&Asked>) -> Result<Resources> {
+    match asked {
+        Some(asked) => limits(asked).map_err(|wrong| wrong.below(at)),
+        None => Ok(Resources::default()),
+    }
+}
+
+fn limits(asked: &Asked) -> Result<Resources> {
     let (memory, swap) = (asked.memory_limit_in_bytes, asked.memory_swap_limit_in_bytes);
     if memory > 0 && swap > 0 && swap < memory {
         let problem = format!("{swap} is memory and swap together, so it can't be below the {memory} of memory alone");
-        return Err(Refused::invalid("linux.resources.memory_swap_limit_in_bytes", problem));
+        return Err(Refused::invalid("memory_swap_limit_in_bytes", problem));
     }
     Ok(Resources {
         version: 0,
@@ -48,7 +54,7 @@ pub(crate) fn shown(resources: &Resources) -> Asked {
 }
 
 fn invalid(name: &str, problem: String) -> Refused {
-    Refused::invalid(format!("linux.resources.{name}"), problem)
+    Refused::invalid(name, problem)
 }
 
 fn natural(name: &str, number: i64) -> Result<u64> {
@@ -105,7 +111,7 @@ fn unified(asked: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>>
         if !name.contains('.') || name.contains("..") || name.starts_with('.') || !name.chars().all(good) {
             return Err(invalid("unified", format!("{} is not a cgroup file like memory.high", quoted(name))));
         }
-        without_nul(format!("linux.resources.unified[{name}]"), value)?;
+        without_nul(format!("unified[{name}]"), value)?;
     }
     Ok(asked.clone())
 }
@@ -119,15 +125,16 @@ mod tests {
 
     #[test]
     fn nothing_asked_for_is_all_defaults() {
-        assert_eq!(resources(None).unwrap(), Resources::default());
-        assert_eq!(resources(Some(&Asked::default())).unwrap().oom_score_adj, Some(0));
+        assert_eq!(resources("r", None).unwrap(), Resources::default());
+        assert_eq!(resources("r", Some(&Asked::default())).unwrap().oom_score_adj, Some(0));
     }
 
     #[track_caller]
     fn check(change: impl FnOnce(&mut Asked), says: &[&str]) {
         let mut asked = Asked::default();
         change(&mut asked);
-        check_refused(resources(Some(&asked)), InvalidArgument, says);
+        check_refused(resources("linux.resources", Some(&asked)), InvalidArgument, says);
+        check_refused(resources("at", Some(&asked)), InvalidArgument, &["at."]);
     }
 
     #[test]
@@ -176,7 +183,7 @@ mod tests {
                 hugepage_limits: vec![HugepageLimit { page_size: "2MB".into(), limit }],
                 unified: [("memory.high".to_owned(), "max".to_owned())].into(),
             };
-            prop_assert_eq!(shown(&resources(Some(&asked)).unwrap()), asked);
+            prop_assert_eq!(shown(&resources("r", Some(&asked)).unwrap()), asked);
         }
     }
 }

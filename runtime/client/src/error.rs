@@ -133,7 +133,7 @@ fn of_errno(errno: i32) -> ErrorKind {
         rustix::io::Errno::AGAIN | rustix::io::Errno::MFILE | rustix::io::Errno::NFILE => ErrorKind::Exhausted,
         rustix::io::Errno::BUSY => ErrorKind::WrongState,
         rustix::io::Errno::SRCH => ErrorKind::NotFound,
-        rustix::io::Errno::INVAL => ErrorKind::InvalidArgument,
+        rustix::io::Errno::INVAL | rustix::io::Errno::RANGE => ErrorKind::InvalidArgument,
         rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP => ErrorKind::Unsupported,
         _ => ErrorKind::Internal,
     }

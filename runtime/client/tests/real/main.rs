@@ -1,6 +1,7 @@
 //! The adapter over the real spawner and shim. Needs root, a cgroup file system, and the shim binary, which it builds.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says so at once, in its helpers too")]
 
+mod changes;
 mod container;
 mod contract;
 mod exec;

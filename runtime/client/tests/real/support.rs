@@ -164,6 +164,15 @@ impl World {
         format!("{}/orlop-{}", self.cgroup_root, pod.id)
     }
 
+    /// Returns a file of a cgroup of v1; `None` where its controller is not there.
+    pub fn cgroup_file(&self, cgroup: &str, file: &str) -> Option<String> {
+        let controller = file.split('.').next().unwrap();
+        let hierarchies = Hierarchies::detect().unwrap();
+        let found = hierarchies.v1.iter().find(|h| h.controllers.iter().any(|c| c == controller))?;
+        let text = std::fs::read_to_string(found.mount.join(&cgroup[1..]).join(file)).unwrap();
+        Some(text.trim().to_owned())
+    }
+
     pub fn cgroup(&self, below: &str) -> bool {
         cgroup_exists(&format!("{}{below}", self.cgroup_root))
     }
