@@ -11,6 +11,8 @@ mod life;
 mod lines;
 mod metrics;
 mod names;
+mod resources;
+mod rotation;
 mod settings;
 mod storms;
 
