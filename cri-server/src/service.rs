@@ -79,6 +79,8 @@ service! {
         remove_pod_sandbox: RemovePodSandboxRequest => RemovePodSandboxResponse, Changes, sandbox::remove::remove;
         pod_sandbox_status: PodSandboxStatusRequest => PodSandboxStatusResponse, Looks, sandbox::status::status;
         list_pod_sandbox: ListPodSandboxRequest => ListPodSandboxResponse, Looks, sandbox::list::list;
+        pod_sandbox_stats: PodSandboxStatsRequest => PodSandboxStatsResponse, Looks, sandbox::stats::stats;
+        list_pod_sandbox_stats: ListPodSandboxStatsRequest => ListPodSandboxStatsResponse, Looks, sandbox::stats::list;
         create_container: CreateContainerRequest => CreateContainerResponse, Changes, container::create::create;
         start_container: StartContainerRequest => StartContainerResponse, Changes, container::start::start;
         stop_container: StopContainerRequest => StopContainerResponse, Changes, container::stop::stop;
@@ -96,8 +98,6 @@ service! {
         exec: ExecRequest => ExecResponse;
         attach: AttachRequest => AttachResponse;
         port_forward: PortForwardRequest => PortForwardResponse;
-        pod_sandbox_stats: PodSandboxStatsRequest => PodSandboxStatsResponse;
-        list_pod_sandbox_stats: ListPodSandboxStatsRequest => ListPodSandboxStatsResponse;
         checkpoint_container: CheckpointContainerRequest => CheckpointContainerResponse;
         checkpoint_pod: CheckpointPodRequest => CheckpointPodResponse;
         restore_pod: RestorePodRequest => RestorePodResponse;

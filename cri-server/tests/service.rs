@@ -386,6 +386,12 @@ async fn running_containers_have_stats_and_others_have_none() {
     let stats: ContainerStatsResponse = served.runtime("ContainerStats", one(&running)).await.unwrap();
     let stats = stats.stats.unwrap();
     assert!(stats.cpu.unwrap().timestamp > 0 && stats.writable_layer.unwrap().timestamp > 0);
+    let pods = ListPodSandboxStatsRequest::default();
+    let pods: ListPodSandboxStatsResponse = served.runtime("ListPodSandboxStats", pods).await.unwrap();
+    let [stats] = pods.stats.as_slice() else { panic!("{pods:?}") };
+    let linux = stats.linux.as_ref().unwrap();
+    assert_eq!(linux.containers.len(), 1);
+    assert_eq!(linux.network.as_ref().unwrap().default_interface.as_ref().unwrap().name, "eth0");
     let refused: Result<ContainerStatsResponse, _> = served.runtime("ContainerStats", one(&created)).await;
     check_refused(refused, Code::FailedPrecondition, &["not running"]);
     let refused: Result<ContainerStatsResponse, _> = served.runtime("ContainerStats", one(&"f".repeat(64))).await;

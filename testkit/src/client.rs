@@ -110,6 +110,8 @@ calls! { runtime:
     update_container_resources(UpdateContainerResourcesRequest) -> UpdateContainerResourcesResponse;
     container_stats(ContainerStatsRequest) -> ContainerStatsResponse;
     list_container_stats(ListContainerStatsRequest) -> ListContainerStatsResponse;
+    pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse;
+    list_pod_sandbox_stats(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse;
     update_runtime_config(UpdateRuntimeConfigRequest) -> UpdateRuntimeConfigResponse;
     exec(ExecRequest) -> ExecResponse;
 }

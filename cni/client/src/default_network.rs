@@ -9,6 +9,7 @@ use orlop_model::error::Result;
 use orlop_model::ports::{Answer, Failpoints, Network, NetworkNamespace, Unhindered};
 use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
+use orlop_model::usage::InterfaceUsage;
 use orlop_model::{Failure, SandboxId};
 use std::fmt;
 use std::sync::Arc;
@@ -93,6 +94,13 @@ impl DefaultNetwork {
         holders.map_err(|error| self.failed("list the sandboxes of", error))
     }
 
+    async fn traffic(&self, ids: &[SandboxId]) -> Result<Vec<Vec<InterfaceUsage>>> {
+        let owned = ids.to_vec();
+        let traffic = self.worker.run(LOOK_WAIT, move |node| node.traffic(&owned)).await;
+        let traffic = traffic.map_err(|error| self.failed("read what passed over", error))?;
+        Ok(traffic.into_iter().map(|interface| interface.into_iter().collect()).collect())
+    }
+
     async fn check(&self) -> Result<()> {
         let ready = self.worker.run(LOOK_WAIT, |node| node.ready()).await;
         ready.map_err(|error| self.failed("check", error))
@@ -115,6 +123,10 @@ impl Network for DefaultNetwork {
 
     fn detach<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<()>> {
         Box::pin(self.detach(id))
+    }
+
+    fn usage<'a>(&'a self, ids: &'a [SandboxId]) -> Answer<'a, Result<Vec<Vec<InterfaceUsage>>>> {
+        Box::pin(self.traffic(ids))
     }
 
     fn leftovers(&self) -> Answer<'_, Result<Vec<SandboxId>>> {

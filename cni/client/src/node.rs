@@ -14,9 +14,10 @@ use orlop_model::SandboxId;
 use orlop_model::effect::NetworkEffect as Part;
 use orlop_model::ports::NetworkNamespace;
 use orlop_model::sandbox_state::Attachment;
+use orlop_model::usage::InterfaceUsage;
 use orlop_netlink::nft::NftSocket;
-use orlop_netlink::{Cidr, LinkName, RouteSocket};
-use std::collections::BTreeSet;
+use orlop_netlink::{Cidr, LinkName, RouteSocket, Traffic};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::{info, warn};
@@ -153,6 +154,26 @@ impl Node {
             Error::Plugin(Plugin::Netlink { tried, source })
         })?;
         Ok(())
+    }
+
+    /// Says what passed over the links of pods, as the pods see it; `None` for one that has none.
+    ///
+    /// Read at the end of the link that is here, all pods in one call: what it sends, the pod receives.
+    pub(crate) fn traffic(&mut self, ids: &[SandboxId]) -> Result<Vec<Option<InterfaceUsage>>, Error> {
+        self.stage.set("read the counters of links");
+        let links = self.route.traffic().map_err(|source| {
+            Error::Plugin(Plugin::Netlink { tried: "read the counters of links".to_owned(), source })
+        })?;
+        let links: HashMap<String, Traffic> = links.into_iter().collect();
+        let name = self.interface.as_str();
+        let seen = |here: &Traffic| InterfaceUsage {
+            name: name.to_owned(),
+            rx_bytes: here.tx_bytes,
+            rx_errors: here.tx_errors,
+            tx_bytes: here.rx_bytes,
+            tx_errors: here.rx_errors,
+        };
+        Ok(ids.iter().map(|id| links.get(self.port_name(id).as_str()).map(seen)).collect())
     }
 
     /// Removes bridge, table and folders unless a pod holds an address or port. Returns how many do.

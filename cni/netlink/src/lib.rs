@@ -19,6 +19,6 @@ pub mod socket;
 
 pub use address::{BadCidr, Cidr};
 pub use error::{Error, Result};
-pub use link::{BadLinkName, Link, LinkName, Mac};
+pub use link::{BadLinkName, Link, LinkName, Mac, Traffic};
 pub use message::Request;
 pub use route_socket::RouteSocket;

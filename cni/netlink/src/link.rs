@@ -60,6 +60,19 @@ pub struct Link {
     pub alias: Option<String>,
 }
 
+/// What passed over a link, since it was made. `struct rtnl_link_stats64`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets that could not be received.
+    pub rx_errors: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+}
+
 /// A veth pair, one end here and one born in a pod.
 #[derive(Clone, Debug)]
 pub struct Veth<'a> {
@@ -273,6 +286,17 @@ pub(crate) fn read(payload: &[u8]) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+/// Reads the name and the counters of a link.
+pub(crate) fn read_traffic(payload: &[u8]) -> Option<(String, Traffic)> {
+    let inner = payload.get(FIXED..)?;
+    let stats = attribute(inner, libc::IFLA_STATS64)?;
+    // Two counts of packets come first.
+    let counter = |at: usize| Some(u64::from_ne_bytes(stats.get(8 * at..8 * at + 8)?.try_into().ok()?));
+    let traffic =
+        Traffic { rx_bytes: counter(2)?, tx_bytes: counter(3)?, rx_errors: counter(4)?, tx_errors: counter(5)? };
+    Some((text(attribute(inner, libc::IFLA_IFNAME)?), traffic))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::address::{self, LinkAddress};
 use crate::error::Result;
-use crate::link::{self, Link, LinkName};
+use crate::link::{self, Link, LinkName, Traffic};
 use crate::message::Request;
 use crate::route::{self, Route};
 use crate::socket::Socket;
@@ -62,6 +62,14 @@ impl RouteSocket {
     /// When the kernel does not answer.
     pub fn links(&mut self) -> Result<Vec<Link>> {
         self.0.dump(&link::dump(), link::read)
+    }
+
+    /// Lists what passed over every link, by name.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn traffic(&mut self) -> Result<Vec<(String, Traffic)>> {
+        self.0.dump(&link::dump(), link::read_traffic)
     }
 
     /// Lists every address.

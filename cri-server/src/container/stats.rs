@@ -54,7 +54,7 @@ fn container_filter(filter: ContainerStatsFilter) -> ContainerFilter {
 
 // === figures ===
 
-fn of_usage(annexes: &Annexes, usage: &ContainerUsage) -> Result<ContainerStats, Failure> {
+pub(crate) fn of_usage(annexes: &Annexes, usage: &ContainerUsage) -> Result<ContainerStats, Failure> {
     let made_from = annexes.container(&usage.view.asked)?;
     Ok(shown(usage, made_from.config.as_ref().unwrap_or(&ContainerConfig::default())))
 }
@@ -76,7 +76,7 @@ fn shown(usage: &ContainerUsage, config: &ContainerConfig) -> ContainerStats {
     }
 }
 
-fn cpu(usage: &Usage, nano_cores: Option<u64>) -> Option<CpuUsage> {
+pub(crate) fn cpu(usage: &Usage, nano_cores: Option<u64>) -> Option<CpuUsage> {
     Some(CpuUsage {
         timestamp: at(usage.at),
         usage_core_nano_seconds: Some(number(usage.cpu_ns?)),
@@ -85,7 +85,7 @@ fn cpu(usage: &Usage, nano_cores: Option<u64>) -> Option<CpuUsage> {
     })
 }
 
-fn memory(usage: &Usage) -> Option<MemoryUsage> {
+pub(crate) fn memory(usage: &Usage) -> Option<MemoryUsage> {
     let memory = usage.memory?;
     Some(MemoryUsage {
         timestamp: at(usage.at),
@@ -108,7 +108,7 @@ fn swap(usage: &Usage) -> Option<SwapUsage> {
     })
 }
 
-fn io(usage: &Usage) -> Option<IoUsage> {
+pub(crate) fn io(usage: &Usage) -> Option<IoUsage> {
     Some(IoUsage { timestamp: at(usage.at), psi: Some(psi(usage.io_pressure?)) })
 }
 
@@ -132,11 +132,11 @@ fn psi(pressure: Pressure) -> PsiStats {
     PsiStats { full: Some(data(pressure.full)), some: Some(data(pressure.some)) }
 }
 
-fn at(at: Timestamp) -> i64 {
+pub(crate) fn at(at: Timestamp) -> i64 {
     at.0
 }
 
-fn number(value: u64) -> UInt64Value {
+pub(crate) fn number(value: u64) -> UInt64Value {
     UInt64Value { value }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod run;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod stop;
 

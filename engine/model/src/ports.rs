@@ -13,7 +13,7 @@ use crate::record::{ContainerAsked, Loaded, SandboxAsked};
 use crate::sandbox::SandboxSpec;
 use crate::sandbox_state::{Attachment, SandboxState};
 use crate::time::Timestamp;
-use crate::usage::{LayerUsage, Usage, UsageOf};
+use crate::usage::{InterfaceUsage, LayerUsage, Usage, UsageOf};
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -274,6 +274,10 @@ pub trait Network: Send + Sync {
 
     /// Detaches a sandbox from its networks and gives its addresses back. Works when the namespace is gone.
     fn detach<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<()>>;
+
+    /// Says what passed over the interfaces of sandboxes, in this order, that of the default network first. One that is not
+    /// attached has none.
+    fn usage<'a>(&'a self, ids: &'a [SandboxId]) -> Answer<'a, Result<Vec<Vec<InterfaceUsage>>>>;
 
     /// Lists every sandbox that holds an address, for recovery.
     fn leftovers(&self) -> Answer<'_, Result<Vec<SandboxId>>>;

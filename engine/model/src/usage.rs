@@ -97,3 +97,18 @@ pub struct LayerUsage {
     /// Files and folders.
     pub inodes: u64,
 }
+
+/// What passed over one interface of a sandbox, as it sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceUsage {
+    /// Its name inside.
+    pub name: String,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets that could not be received.
+    pub rx_errors: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+}

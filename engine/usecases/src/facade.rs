@@ -3,7 +3,7 @@
 use crate::driver::{Message, Rules};
 use crate::engine::{Engine, Mail, Policy, begin_sandbox};
 use crate::registry::{ContainerView, Named, SandboxView};
-use crate::usage::ContainerUsage;
+use crate::usage::{ContainerUsage, SandboxUsage};
 use crate::wanted::{ContainerWanted, SandboxWanted};
 use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::container_state::{ContainerEvent, ContainerState, Force, Preparing};
@@ -260,6 +260,11 @@ impl Facade {
     /// Reads what containers use; those that do not run are left out.
     pub async fn usage(&self, views: Vec<Arc<ContainerView>>) -> Result<Vec<ContainerUsage>> {
         crate::usage::of_containers(&self.engine.node, views).await
+    }
+
+    /// Reads what sandboxes use, with their containers; those that are not ready are left out.
+    pub async fn sandbox_usage(&self, views: Vec<Arc<SandboxView>>) -> Result<Vec<SandboxUsage>> {
+        crate::usage::of_sandboxes(&self.engine.node, views, self.containers()).await
     }
 
     /// Returns the images, one set for every facade.

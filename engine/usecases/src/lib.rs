@@ -29,4 +29,4 @@ pub use engine::{Engine, Policy};
 pub use facade::{Changed, CreateContainer, Difference, Facade, Health, RunSandbox};
 pub use recover::Recovered;
 pub use registry::{ContainerView, SandboxView};
-pub use usage::ContainerUsage;
+pub use usage::{ContainerUsage, SandboxUsage};

@@ -1,11 +1,12 @@
 //! What containers use, with the one figure that takes two looks: how much of the processor they use just now.
 
 use crate::engine::Node;
-use crate::registry::ContainerView;
+use crate::registry::{ContainerView, SandboxView};
 use orlop_model::container_state::ContainerState;
 use orlop_model::error::Result;
-use orlop_model::usage::{LayerUsage, Usage, UsageOf};
-use orlop_model::{ContainerId, Timestamp};
+use orlop_model::sandbox_state::SandboxState;
+use orlop_model::usage::{InterfaceUsage, LayerUsage, Usage, UsageOf};
+use orlop_model::{ContainerId, SandboxId, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,6 +29,52 @@ pub struct ContainerUsage {
     pub layer: Option<LayerUsage>,
 }
 
+/// What a ready sandbox uses.
+#[derive(Clone, Debug)]
+pub struct SandboxUsage {
+    /// The sandbox.
+    pub view: Arc<SandboxView>,
+    /// What all its processes use.
+    pub usage: Usage,
+    /// Billionths of a processor used of late; `None` until it was looked at twice.
+    pub cpu_nano_cores: Option<u64>,
+    /// What passed over its interfaces, that of the default network first.
+    pub interfaces: Vec<InterfaceUsage>,
+    /// Its running containers.
+    pub containers: Vec<ContainerUsage>,
+}
+
+/// Reads what sandboxes use, with their containers; those that are not ready are left out.
+pub(crate) async fn of_sandboxes(
+    node: &Node,
+    views: Vec<Arc<SandboxView>>,
+    containers: Vec<Arc<ContainerView>>,
+) -> Result<Vec<SandboxUsage>> {
+    let ready = |view: &Arc<SandboxView>| matches!(view.state, SandboxState::Ready { .. });
+    let views: Vec<_> = views.into_iter().filter(ready).collect();
+    let of = |view: &'_ Arc<SandboxView>| view.asked.id.clone();
+    let ids: Vec<_> = views.iter().map(of).collect();
+    let mine = containers.into_iter().filter(|view| ids.contains(&view.asked.spec.sandbox)).collect();
+    let mut inside: HashMap<SandboxId, Vec<ContainerUsage>> = HashMap::new();
+    for usage in of_containers(node, mine).await? {
+        inside.entry(usage.view.asked.spec.sandbox.clone()).or_default().push(usage);
+    }
+    let of =
+        views.iter().map(|view| UsageOf { sandbox_id: &view.asked.id, sandbox: &view.asked.spec, container: None });
+    let of: Vec<_> = of.collect();
+    let usages = node.ports.runtime.usage(&of).await?;
+    let interfaces = node.ports.network.usage(&ids).await?;
+    let all = views.iter().zip(usages).zip(interfaces);
+    Ok(all
+        .filter_map(|((view, usage), interfaces)| {
+            let (usage, id) = (usage?, &view.asked.id);
+            let cpu_nano_cores = rate(node, id.as_str(), &usage);
+            let containers = inside.remove(id).unwrap_or_default();
+            Some(SandboxUsage { view: Arc::clone(view), usage, cpu_nano_cores, interfaces, containers })
+        })
+        .collect())
+}
+
 /// Reads what containers use; those that do not run are left out.
 pub(crate) async fn of_containers(node: &Node, views: Vec<Arc<ContainerView>>) -> Result<Vec<ContainerUsage>> {
     let sandbox = |view: &ContainerView| {
@@ -48,11 +95,19 @@ pub(crate) async fn of_containers(node: &Node, views: Vec<Arc<ContainerView>>) -
     Ok(all
         .filter_map(|((view, usage), layer)| {
             let usage = usage?;
-            let cpu_nano_cores =
-                usage.cpu_ns.and_then(|cpu_ns| node.samples.rate(node, &view.asked.id, usage.at, cpu_ns));
+            let cpu_nano_cores = rate(node, view.asked.id.as_str(), &usage);
             Some(ContainerUsage { view: Arc::clone(view), usage, cpu_nano_cores, layer })
         })
         .collect())
+}
+
+/// Takes a look at the processor time of a container or sandbox, and says what it used since the last one.
+fn rate(node: &Node, id: &str, usage: &Usage) -> Option<u64> {
+    let lives = |id: &str| {
+        let container = ContainerId::parse(id).ok().and_then(|id| node.registry.container(&id)).is_some();
+        container || SandboxId::parse(id).ok().and_then(|id| node.registry.sandbox(&id)).is_some()
+    };
+    node.samples.rate(id, usage.at, usage.cpu_ns?, lives)
 }
 
 /// Returns whether a container has processes whose usage can be read.
@@ -62,18 +117,18 @@ pub(crate) fn runs(state: &ContainerState) -> bool {
 
 // === rates ===
 
-/// The last look at each container. Those of containers that are gone are swept out.
+/// The last look at each container and sandbox, by id. Those of what is gone are swept out.
 #[derive(Default)]
 pub(crate) struct Samples(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    by_id: HashMap<ContainerId, Sample>,
+    by_id: HashMap<String, Sample>,
     /// Samples at which the dead ones are swept out: twice what was left the last time, so that sweeping costs nothing.
     sweep_at: usize,
 }
 
-/// One look at a container's processor time.
+/// One look at the processor time of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
     at: Timestamp,
@@ -83,15 +138,15 @@ struct Sample {
 }
 
 impl Samples {
-    /// Takes another look, and says what a container used since the last one.
-    fn rate(&self, node: &Node, id: &ContainerId, at: Timestamp, cpu_ns: u64) -> Option<u64> {
+    /// Takes another look, and says what was used since the last one.
+    fn rate(&self, id: &str, at: Timestamp, cpu_ns: u64, lives: impl Fn(&str) -> bool) -> Option<u64> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.by_id.len() >= kept.sweep_at.max(SWEEP_AT_MIN) {
-            kept.by_id.retain(|id, _| node.registry.container(id).is_some());
+            kept.by_id.retain(|id, _| lives(id));
             kept.sweep_at = kept.by_id.len() * 2;
         }
         let next = kept.by_id.get(id).map_or(Sample { at, cpu_ns, rate: None }, |last| last.then(at, cpu_ns));
-        kept.by_id.insert(id.clone(), next);
+        kept.by_id.insert(id.to_owned(), next);
         next.rate
     }
 }
@@ -127,6 +182,16 @@ mod tests {
         assert_eq!(second, Sample { at: Timestamp(7 * SECOND), cpu_ns: 3_000_000_100, rate: Some(1_500_000_000) });
         assert_eq!(second.then(Timestamp(7 * SECOND + 1), 3_000_000_200), second, "the rate of before still stands");
         assert_eq!(second.then(Timestamp(9 * SECOND), 3_000_000_100).rate, Some(0), "idle");
+    }
+
+    #[test]
+    fn looks_at_what_is_gone_are_swept_out() {
+        let samples = Samples::default();
+        for number in 0..10_000 {
+            samples.rate(&number.to_string(), Timestamp(1), 1, |id| id == "0");
+        }
+        let kept = samples.0.lock().unwrap();
+        assert!(kept.by_id.contains_key("0") && kept.by_id.len() <= SWEEP_AT_MIN + 1, "{}", kept.by_id.len());
     }
 
     #[test]

@@ -175,6 +175,44 @@ fn stats_are_listed_by_filter() {
 }
 
 #[test]
+fn stats_of_a_pod_are_those_of_all_its_containers_and_of_its_interface() {
+    let lab = Lab::with_image();
+    let (server, reader) = (Pod::run(&lab.node, "server"), Pod::run(&lab.node, "reader"));
+    let serve = "head -c 2000000 /dev/zero >/www/big; exec httpd -f -p 80 -h /www";
+    let web = server.launch("web", &lab.image(), &["sh", "-c", serve]);
+    let beside = server.launch("beside", &lab.image(), WAITS);
+    let waits = reader.launch("waits", &lab.image(), WAITS);
+    let url = format!("http://{}/big", server.address());
+    wait_until(PROGRAM_LIMIT, "the file was read", || {
+        reader.exec(&waits, &["wget", "-q", "-O", "/dev/null", &url]).ok().filter(|(code, ..)| *code == 0)
+    });
+    let client = server.client();
+    let of = |id: &str| v1::PodSandboxStatsRequest { pod_sandbox_id: id.to_owned() };
+    let stats = client.pod_sandbox_stats(of(&server.id)).unwrap().stats.unwrap();
+    assert_eq!(stats.attributes.unwrap().metadata.unwrap().name, "server");
+    let linux = stats.linux.unwrap();
+    let mut ids: Vec<_> = linux.containers.into_iter().map(|stats| stats.attributes.unwrap().id).collect();
+    let mut expected = vec![web, beside];
+    ids.sort();
+    expected.sort();
+    assert_eq!(ids, expected);
+    let interface = linux.network.unwrap().default_interface.unwrap();
+    let (received, sent) = (interface.rx_bytes.unwrap().value, interface.tx_bytes.unwrap().value);
+    assert_eq!(interface.name, "eth0");
+    assert!(sent >= 2_000_000 && received > 0 && received < sent, "it served: {received} in, {sent} out");
+    assert!(linux.process.unwrap().process_count.unwrap().value >= 2);
+    assert!(linux.cpu.unwrap().usage_core_nano_seconds.unwrap().value > 0);
+    assert!(linux.memory.unwrap().working_set_bytes.unwrap().value > 0);
+    let labels = std::collections::HashMap::from([("app".to_owned(), "reader".to_owned())]);
+    let filter = Some(v1::PodSandboxStatsFilter { label_selector: labels, ..Default::default() });
+    let list = client.list_pod_sandbox_stats(v1::ListPodSandboxStatsRequest { filter }).unwrap().stats;
+    assert_eq!(list.into_iter().map(|stats| stats.attributes.unwrap().id).collect::<Vec<_>>(), [reader.id.as_str()]);
+    server.stop().unwrap();
+    assert_refused("stopped", client.pod_sandbox_stats(of(&server.id)), &[Code::FailedPrecondition], &["not ready"]);
+    assert_refused("unknown", client.pod_sandbox_stats(of(&"f".repeat(64))), &[Code::NotFound], &["ffff"]);
+}
+
+#[test]
 fn pods_addresses_of_the_cluster_are_taken_note_of() {
     let lab = Lab::start();
     let tell = |pod_cidr: &str| {

@@ -107,3 +107,29 @@ fn masquerade_that_others_flushed_comes_back() {
     run(network.ready()).unwrap();
     assert_eq!(seen_from(&pod.ns, &listener, to), ip("192.0.2.1"));
 }
+
+#[test]
+fn what_passed_over_pods_is_counted_from_their_side() {
+    let node = Node::new();
+    let network = node.network(node.config());
+    let (server, client, nobody) = (Pod::new("server"), Pod::new("client"), Pod::new("nobody"));
+    let to = server.address(&network);
+    client.address(&network);
+    let (listener, to) = listen(&server.ns, to);
+    const BYTES: usize = 300_000;
+    let mut sent = connect(&client.ns, to).unwrap();
+    let (mut received, _) = listener.accept().unwrap();
+    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut sent, &[7; BYTES]).unwrap());
+    let mut all = Vec::new();
+    std::io::Read::read_to_end(&mut received, &mut all).unwrap();
+    writer.join().unwrap();
+    assert_eq!(all.len(), BYTES);
+    let ids = [server.id.clone(), nobody.id.clone(), client.id.clone()];
+    let usages = run(network.usage(&ids)).unwrap();
+    let [server, nobody, client] = usages.as_slice() else { panic!("{usages:?}") };
+    assert_eq!(nobody, &[]);
+    assert_eq!(server[0].name, "eth0");
+    assert!(server[0].rx_bytes >= BYTES as u64 && server[0].tx_bytes < BYTES as u64, "{server:?}");
+    assert!(client[0].tx_bytes >= BYTES as u64 && client[0].rx_bytes < BYTES as u64, "{client:?}");
+    assert_eq!((client[0].rx_errors, client[0].tx_errors), (0, 0));
+}
