@@ -16,6 +16,8 @@ pub enum Effect {
     Sandbox(SandboxEffect),
     /// What a container's state asked for.
     Container(ContainerEffect),
+    /// What a running container may use is written to its cgroup.
+    Update,
     /// A part of attaching or detaching.
     Network(NetworkEffect),
     /// A part of pulling or removing an image.
@@ -93,6 +95,8 @@ pub enum Operation {
     CreateContainer,
     /// Start a container.
     StartContainer,
+    /// Change what a container may use.
+    UpdateContainer,
     /// Stop a container: asked to end, or killed.
     StopContainer,
     /// Stop a sandbox with its containers.
@@ -122,6 +126,7 @@ const RUN_SANDBOX: &[Effect] = &[
 const CREATE_CONTAINER: &[Effect] =
     &[E::Record(R::Container), E::Record(R::ContainerState), E::Container(C::PrepareRootfs), E::Container(C::Check)];
 const START_CONTAINER: &[Effect] = &[E::Record(R::ContainerState), E::Container(C::Start)];
+const UPDATE_CONTAINER: &[Effect] = &[E::Record(R::Container), E::Update];
 const STOP_CONTAINER: &[Effect] =
     &[E::Record(R::ContainerState), E::Container(C::AskToEnd), E::Container(C::Kill), E::Container(C::DropTask)];
 const STOP_SANDBOX: &[Effect] = &[
@@ -160,10 +165,11 @@ const REMOVE_IMAGE: &[Effect] = &[E::Image(I::Unrecord), E::Image(I::Discard)];
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RunSandbox,
         Self::CreateContainer,
         Self::StartContainer,
+        Self::UpdateContainer,
         Self::StopContainer,
         Self::StopSandbox,
         Self::RemoveContainer,
@@ -179,6 +185,7 @@ impl Operation {
             Self::RunSandbox => "run-sandbox",
             Self::CreateContainer => "create-container",
             Self::StartContainer => "start-container",
+            Self::UpdateContainer => "update-container",
             Self::StopContainer => "stop-container",
             Self::StopSandbox => "stop-sandbox",
             Self::RemoveContainer => "remove-container",
@@ -195,6 +202,7 @@ impl Operation {
             Self::RunSandbox => RUN_SANDBOX,
             Self::CreateContainer => CREATE_CONTAINER,
             Self::StartContainer => START_CONTAINER,
+            Self::UpdateContainer => UPDATE_CONTAINER,
             Self::StopContainer => STOP_CONTAINER,
             Self::StopSandbox => STOP_SANDBOX,
             Self::RemoveContainer => REMOVE_CONTAINER,
@@ -238,6 +246,7 @@ impl Effect {
             Self::Container(C::DropTask) => "container.drop-task",
             Self::Container(C::DropRootfs) => "container.drop-rootfs",
             Self::Container(C::Forget) => "container.forget",
+            Self::Update => "container.update",
             Self::Network(N::ReserveAddress) => "network.reserve-address",
             Self::Network(N::ReservePorts) => "network.reserve-ports",
             Self::Network(N::Plug) => "network.plug",

@@ -40,6 +40,9 @@ const ONE_SLOW_OF: u64 = 4;
 /// How long the ask of a silent shim takes; what the real adapter waits.
 const SILENT_ASK: Duration = Duration::from_secs(10);
 
+/// A limit on memory that every container is above: it can't be set while one runs.
+pub const TOO_LITTLE_MEMORY: i64 = 1;
+
 /// The command of a program that is in no image: its start says 127.
 pub const NO_SUCH_PROGRAM: &str = "no-such-program";
 

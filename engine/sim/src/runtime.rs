@@ -254,6 +254,10 @@ impl Runtime for World {
     fn update<'a>(&'a self, update: Update<'a>) -> Answer<'a, Result<()>> {
         Box::pin(async move {
             self.effect("update").await?;
+            if update.new.memory_bytes_max == crate::TOO_LITTLE_MEMORY {
+                let message = "the container holds more memory than that";
+                return Err(Failure::new(ErrorKind::WrongState, message));
+            }
             match self.node().limits.get_mut(update.id) {
                 Some(limits) => limits.clone_from(update.new),
                 None => {

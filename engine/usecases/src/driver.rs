@@ -47,6 +47,8 @@ pub(crate) enum Message {
     Update { id: ContainerId, change: Resources, reply: Reply },
     /// What a container may use was changed, or not.
     Updated { id: ContainerId, result: Result<()> },
+    /// Nobody knows what became of a change; it is time to try it again.
+    UpdateAgain(ContainerId),
     /// An effect on the sandbox has ended; with the ends of containers that came to light.
     SandboxDone { effect: SandboxEffect, event: SandboxEvent, ends: Vec<(ContainerId, Ended)> },
     /// An effect on a container has ended.
@@ -183,6 +185,7 @@ impl Driver {
             Message::Start { id, rules, reply } => self.start(&id, rules, reply).await,
             Message::Update { id, change, reply } => self.update(&id, change, reply).await,
             Message::Updated { id, result } => self.updated(&id, result).await,
+            Message::UpdateAgain(id) => self.update_again(&id).await,
             Message::SandboxDone { effect, event, ends } => {
                 self.sandbox.ended(effect);
                 self.shim_dropped(&event, ends).await;

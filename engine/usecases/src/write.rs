@@ -24,9 +24,14 @@ pub(crate) async fn sandbox_state(node: &Node, id: &SandboxId, state: &SandboxSt
 
 /// Writes what was asked for and what is, of a new container.
 pub(crate) async fn new_container(node: &Node, asked: &ContainerAsked, state: &ContainerState) -> Result<()> {
-    let put = node.ports.records.put_container(asked);
-    around(node, Effect::Record(RecordEffect::Container), put).await?;
+    container(node, asked).await?;
     container_state(node, &asked.id, state).await
+}
+
+/// Writes what is asked of a container.
+pub(crate) async fn container(node: &Node, asked: &ContainerAsked) -> Result<()> {
+    let put = node.ports.records.put_container(asked);
+    around(node, Effect::Record(RecordEffect::Container), put).await
 }
 
 /// Writes what a container is.

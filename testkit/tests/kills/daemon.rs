@@ -86,6 +86,7 @@ operations! {
     run_sandbox_survives_a_kill_at_every_effect: "run-sandbox";
     create_container_survives_a_kill_at_every_effect: "create-container";
     start_container_survives_a_kill_at_every_effect: "start-container";
+    update_container_survives_a_kill_at_every_effect: "update-container";
     stop_container_survives_a_kill_at_every_effect: "stop-container";
     stop_sandbox_survives_a_kill_at_every_effect: "stop-sandbox";
     remove_container_survives_a_kill_at_every_effect: "remove-container";

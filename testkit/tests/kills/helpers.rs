@@ -124,7 +124,7 @@ macro_rules! operations {
     };
 }
 
-// Images need neither.
+// Images and limits need neither.
 operations! {
     run_sandbox_survives_its_shim, run_sandbox_survives_the_spawner: "run-sandbox";
     create_container_survives_its_shim, create_container_survives_the_spawner: "create-container";

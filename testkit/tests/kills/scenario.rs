@@ -66,6 +66,30 @@ pub const ALL: &[Scenario] = &[
         },
     },
     Scenario {
+        operation: "update-container",
+        name: "that runs",
+        prepare: Stage::run_all,
+        act: Stage::update,
+        holds: |stage| {
+            stage.is_updated();
+            let id = stage.container();
+            assert_eq!(stage.pod().exec(&id, &["echo", "here"]).unwrap().1, "here\n");
+        },
+    },
+    Scenario {
+        operation: "update-container",
+        name: "once created",
+        prepare: |stage| {
+            stage.run_pod().unwrap();
+            stage.create().unwrap();
+        },
+        act: Stage::update,
+        holds: |stage| {
+            stage.start().unwrap();
+            stage.is_updated();
+        },
+    },
+    Scenario {
         operation: "stop-container",
         name: "with grace",
         prepare: Stage::run_all,

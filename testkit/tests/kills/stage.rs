@@ -17,6 +17,9 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 /// A program that goes on until it is told to end, and then ends well.
 const WAITS: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 1 & wait $!; done"];
 
+/// Processor shares that a container is updated to.
+const UPDATE_SHARES: i64 = 300;
+
 /// A daemon on its ground, and what the scenario at hand has made on it.
 pub struct Stage {
     pub lab: Lab,
@@ -119,6 +122,29 @@ impl Stage {
     pub fn start(&mut self) -> Result<(), Status> {
         let id = self.container();
         self.pod().start(&id)
+    }
+
+    /// Changes what the container may use.
+    pub fn update(&mut self) -> Result<(), Status> {
+        let linux = v1::LinuxContainerResources { cpu_shares: UPDATE_SHARES, ..Default::default() };
+        let request = v1::UpdateContainerResourcesRequest {
+            container_id: self.container(),
+            linux: Some(linux),
+            ..Default::default()
+        };
+        self.client().update_container_resources(request).map(drop)
+    }
+
+    /// Asserts that what the running container may use is what it was updated to, in its status and in its cgroup.
+    pub fn is_updated(&mut self) {
+        let status = self.status().unwrap();
+        assert_eq!(status.resources.unwrap().linux.unwrap().cpu_shares, UPDATE_SHARES);
+        let cgroup = &self.lab.node.ground().cgroup()[1..];
+        let below = format!("{cgroup}/orlop-{}/{}/cpu.shares", self.pod.as_ref().unwrap().id, self.container());
+        // On v2 the scale is another one; what is written there is the limits' own test.
+        if let Ok(shares) = std::fs::read_to_string(std::path::Path::new("/sys/fs/cgroup/cpu").join(below)) {
+            assert_eq!(shares.trim(), UPDATE_SHARES.to_string());
+        }
     }
 
     /// A pod with a container that runs and has set its trap.

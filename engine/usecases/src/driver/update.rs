@@ -3,16 +3,19 @@
 //! ```text
 //! created ── recorded ──► answered (its start applies them)
 //! running ── recorded as `update` ──► written to its cgroup ──► recorded as `resources` ──► answered
-//!                                          └── failed, undone ──► `update` taken back ──► refused
+//!                                          ├── refused, undone ──► `update` taken back ──► refused
+//!                                          └── nobody knows ──► tried again until somebody does
 //! ```
 //! Beside the container's effects, one at a time: a stop waits for no update. What waits here is what comes while another is
 //! under way, or while the process is being started, which must not begin with one half of the limits.
 
 use super::{Driver, Message, Reply, no_container};
 use crate::driver::outcome::{Outcome, PANICKED};
+use crate::{moment, write};
 use orlop_model::ContainerId;
 use orlop_model::container::Resources;
 use orlop_model::container_state::ContainerState;
+use orlop_model::effect::Effect;
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::{Update, internal};
 use orlop_model::record::ContainerAsked;
@@ -30,6 +33,8 @@ pub(super) struct Updates {
     under_way: Option<Reply>,
     /// Those that come after it.
     waiting: VecDeque<(Resources, Reply)>,
+    /// How often nobody knew what became of the last one.
+    failures: u32,
 }
 
 /// What a state allows.
@@ -64,15 +69,22 @@ impl Driver {
 
     /// Takes up the updates that a daemon before this one has begun.
     pub(super) async fn resume_updates(&mut self) {
-        let begun: Vec<_> =
-            self.containers.values().filter_map(|(asked, _)| Some((asked, asked.update.clone()?))).collect();
-        let begun: Vec<_> = begun.into_iter().map(|(asked, update)| (asked.id.clone(), update)).collect();
-        for (id, update) in begun {
+        let begun = self.containers.iter().filter(|(_, (asked, _))| asked.update.is_some());
+        for id in begun.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             info!(container = %id, "an update was cut off; it is done again");
+            self.update_again(&id).await;
+        }
+    }
+
+    /// Does an update again of which nobody knows what became.
+    pub(super) async fn update_again(&mut self, id: &ContainerId) {
+        let Some((asked, _)) = self.containers.get(id) else { return };
+        let Some(update) = asked.update.clone() else { return };
+        let updates = self.updates.entry(id.clone()).or_default();
+        if updates.under_way.is_none() {
             // Nobody waits for it any more.
-            let (reply, _) = tokio::sync::oneshot::channel();
-            self.updates.entry(id.clone()).or_default().waiting.push_back((update, reply));
-            self.pump_updates(&id).await;
+            updates.waiting.push_front((update, tokio::sync::oneshot::channel().0));
+            self.pump_updates(id).await;
         }
     }
 
@@ -89,11 +101,14 @@ impl Driver {
                 return;
             }
             let Some((change, reply)) = updates.waiting.pop_front() else {
-                self.updates.remove(id);
+                if updates.failures == 0 {
+                    self.updates.remove(id);
+                }
                 return;
             };
             let asked = Arc::clone(asked);
-            let new = asked.resources.changed_by(&change);
+            // On top of one of which nobody knows what became: that one is then done with it.
+            let new = asked.update.as_ref().unwrap_or(&asked.resources).changed_by(&change);
             match allowed {
                 Allowed::Record => {
                     let next = ContainerAsked { resources: new, update: None, ..(*asked).clone() };
@@ -115,6 +130,9 @@ impl Driver {
         let id = &asked.id;
         let intent = ContainerAsked { update: Some(new.clone()), ..(**asked).clone() };
         if let Err(failure) = self.record_asked(intent).await {
+            if asked.update.is_some() {
+                self.update_later(id);
+            }
             drop(reply.send(Err(failure)));
             return;
         }
@@ -123,8 +141,7 @@ impl Driver {
         }
         let panicked = Message::Updated { id: id.clone(), result: Err(internal(PANICKED)) };
         let outcome = Outcome::new(self.inbox.clone(), panicked);
-        let (runtime, sandbox, asked) =
-            (Arc::clone(&self.node.ports.runtime), Arc::clone(&self.asked), Arc::clone(asked));
+        let (node, sandbox, asked) = (self.node.clone(), Arc::clone(&self.asked), Arc::clone(asked));
         let work = async move {
             let update = Update {
                 sandbox_id: &sandbox.id,
@@ -133,7 +150,8 @@ impl Driver {
                 old: &asked.resources,
                 new: &new,
             };
-            let result = runtime.update(update).await.map_err(|failure| failure.while_trying("update the container"));
+            let written = moment::around(&node, Effect::Update, node.ports.runtime.update(update)).await;
+            let result = written.map_err(|failure| failure.while_trying("update the container"));
             outcome.say(Message::Updated { id: asked.id.clone(), result });
         };
         self.node.ports.clock.spawn("update", Box::pin(work));
@@ -141,66 +159,91 @@ impl Driver {
 
     /// Records how an update ended, and answers.
     pub(super) async fn updated(&mut self, id: &ContainerId, result: Result<()>) {
-        let reply = self.updates.get_mut(id).and_then(|updates| updates.under_way.take());
-        let asked = self.containers.get(id).map(|(asked, _)| Arc::clone(asked));
-        let Some(asked) = asked else {
+        let Some(reply) = self.updates.get_mut(id).and_then(|updates| updates.under_way.take()) else { return };
+        let Some((asked, _)) = self.containers.get(id) else {
             self.updates.remove(id);
-            drop(reply.map(|reply| reply.send(Err(no_container(id)))));
+            drop(reply.send(Err(no_container(id))));
             return;
         };
-        match &result {
-            Ok(()) => {
-                let resources = asked.update.clone().unwrap_or_else(|| asked.resources.clone());
-                info!(container = %id, version = resources.version, "resources updated");
-                // That it can't be recorded makes no difference: the intent is, and leads to the same after a crash.
-                self.settle_asked(ContainerAsked { resources, update: None, ..(*asked).clone() }).await;
-            }
+        let asked = Arc::clone(asked);
+        let answer = match result {
+            Ok(()) => self.take_as_done(&asked).await,
             Err(failure) => {
                 warn!(container = %id, error = %failure, "resources could not be updated");
-                self.give_up_update(&asked).await;
+                if is_open(&failure) {
+                    self.update_later(id);
+                } else {
+                    self.give_up_update(&asked).await;
+                }
+                Err(failure)
             }
-        }
-        drop(reply.map(|reply| reply.send(result)));
+        };
+        drop(reply.send(answer));
         self.pump_updates(id).await;
+    }
+
+    fn update_later(&mut self, id: &ContainerId) {
+        let updates = self.updates.entry(id.clone()).or_default();
+        let failures = updates.failures;
+        updates.failures = failures.saturating_add(1);
+        self.record_later(failures, Message::UpdateAgain(id.clone()));
+    }
+
+    /// Takes what was intended for what is. It is acknowledged once it is recorded: until then a crash would show it as open.
+    async fn take_as_done(&mut self, asked: &ContainerAsked) -> Result<()> {
+        let Some(resources) = asked.update.clone() else { return Ok(()) };
+        info!(container = %asked.id, version = resources.version, "resources updated");
+        self.settle_asked(ContainerAsked { resources, update: None, ..asked.clone() }).await
     }
 
     /// Takes back the intent of an update that did not come.
     async fn give_up_update(&mut self, asked: &ContainerAsked) {
         if asked.update.is_some() {
-            self.settle_asked(ContainerAsked { update: None, ..asked.clone() }).await;
+            // That it can't be recorded makes no difference to who is refused; it is recorded later.
+            drop(self.settle_asked(ContainerAsked { update: None, ..asked.clone() }).await);
         }
     }
 
-    /// Enters what is asked of a container, whether it can be recorded or not; it is then recorded later.
-    async fn settle_asked(&mut self, next: ContainerAsked) {
-        let id = next.id.clone();
-        if let Err(failure) = self.record_asked(next.clone()).await {
-            warn!(container = %id, error = %failure, "what is asked of it is recorded later");
-            self.enter_asked(next);
-            self.record_later(0, Message::RecordAsked { id, failures: 1 });
+    /// Enters what is asked of a container, whether it can be recorded now or later; no update of it is open any more.
+    async fn settle_asked(&mut self, next: ContainerAsked) -> Result<()> {
+        if let Some(updates) = self.updates.get_mut(&next.id) {
+            updates.failures = 0;
         }
+        self.enter_asked(next.clone());
+        self.record_asked(next).await
+    }
+
+    /// Records what is asked of a container, and enters it. When that fails, what was entered before is recorded once more:
+    /// nobody knows what is on disk.
+    async fn record_asked(&mut self, next: ContainerAsked) -> Result<()> {
+        let written = self.write_asked(&next).await;
+        match written {
+            Ok(()) => self.enter_asked(next),
+            Err(_) => self.record_later(0, Message::RecordAsked { id: next.id, failures: 1 }),
+        }
+        written
     }
 
     /// Tries again to record what is asked of a container.
     pub(super) async fn record_asked_again(&mut self, id: &ContainerId, failures: u32) {
         let Some((asked, _)) = self.containers.get(id) else { return };
-        if self.record_asked((**asked).clone()).await.is_err() {
+        if self.write_asked(&Arc::clone(asked)).await.is_err() {
             self.record_later(failures, Message::RecordAsked { id: id.clone(), failures: failures.saturating_add(1) });
         }
     }
 
-    /// Records what is asked of a container, and enters it. Not of one that leaves: its record must not come back.
-    async fn record_asked(&mut self, next: ContainerAsked) -> Result<()> {
-        let leaving = self
-            .containers
-            .get(&next.id)
-            .is_none_or(|(_, cell)| matches!(cell.state, ContainerState::Removing(_) | ContainerState::Gone { .. }));
-        if !leaving {
-            let written = self.node.ports.records.put_container(&next).await;
-            written.map_err(|failure| failure.while_trying("record the container's resources"))?;
+    /// Writes what is asked of a container, unless it leaves: its record must not come back.
+    async fn write_asked(&self, asked: &ContainerAsked) -> Result<()> {
+        use ContainerState as S;
+        let Some((_, cell)) = self.containers.get(&asked.id) else { return Ok(()) };
+        if matches!(cell.state, S::Removing(_) | S::Gone { .. }) {
+            return Ok(());
         }
-        self.enter_asked(next);
-        Ok(())
+        write::container(&self.node, asked).await.map_err(|failure| {
+            let failure = failure.while_trying("record the container's resources");
+            warn!(container = %asked.id, error = %failure, "what is asked of it could not be recorded");
+            failure
+        })
     }
 
     fn enter_asked(&mut self, next: ContainerAsked) {
@@ -210,6 +253,11 @@ impl Driver {
             self.node.registry.publish_asked(&next);
         }
     }
+}
+
+/// Says whether a failure leaves open what became of an update: a kernel that refuses it says so, and its files are as before.
+fn is_open(failure: &Failure) -> bool {
+    matches!(failure.kind, ErrorKind::TimedOut | ErrorKind::Unavailable)
 }
 
 fn allowed(state: &ContainerState) -> Allowed {

@@ -1,6 +1,7 @@
 //! The laws: nothing acknowledged is forgotten, no end is lost, reconcile has nothing to say once everything has settled, nothing
 //! is made without a record, and nothing is left after removal.
 
+use super::life::UPDATE_SHARES;
 use super::story::{ContainerStory, Said, Story};
 use super::{CRI, namespace, node, settle};
 use orlop_model::container_state::{ContainerState, Exit};
@@ -38,6 +39,10 @@ pub async fn check(world: &World, story: &Story, context: &str) {
     assert!(recovered.actions.is_empty(), "left to put right: {:?}: {context}", recovered.actions);
     let third = third.facade(namespace(), CRI);
     kept(&third, story, Moment::Settled, context);
+    for view in third.containers().iter().filter(|view| matches!(view.state, ContainerState::Running(_))) {
+        let (asked, limits) = (&view.asked, world.limits(&view.asked.id));
+        assert_eq!(limits.as_ref(), Some(&asked.resources), "its cgroup says otherwise: {}: {context}", asked.id);
+    }
     for sandbox in third.sandboxes() {
         third.remove_sandbox(&sandbox.asked.id).await.unwrap();
     }
@@ -78,13 +83,20 @@ fn kept(node: &Facade, story: &Story, moment: Moment, context: &str) {
 fn container_kept(node: &Facade, story: &ContainerStory, pod: &Story, moment: Moment, context: &str) {
     let Some(id) = &story.id else { return };
     let found = node.find_container(id.as_str()).ok();
-    let state = match (story.remove, found) {
+    let view = match (story.remove, found) {
         (Some(Said::Done), found) => return assert!(found.is_none(), "a removed container is there: {context}"),
         (Some(Said::Asked), _) => return,
         (None, None) => panic!("container {id} was forgotten: {context}"),
-        (None, Some(view)) => view.state.clone(),
+        (None, Some(view)) => view,
     };
-    if let ContainerState::Exited { ended, .. } = &state {
+    let (asked, state) = (&view.asked, &view.state);
+    if story.update == Some(Said::Done) {
+        assert_eq!(asked.resources.cpu_shares, UPDATE_SHARES, "the update of {id} was forgotten: {context}");
+    }
+    if moment == Moment::Settled {
+        assert_eq!(asked.update, None, "the update of {id} never ends: {context}");
+    }
+    if let ContainerState::Exited { ended, .. } = state {
         assert!(ended.exit != Exit::Unknown || pod.shim_died, "the end of {id} was lost: {context}");
     }
     let stops = story.stop.is_some() || pod.stop.is_some() || pod.shim_died;

@@ -5,6 +5,7 @@ use super::laws;
 use super::story::{CONTAINERS, ContainerStory, Said, Told};
 use super::{CRI, container, node, pod, world};
 use orlop_model::SandboxId;
+use orlop_model::container::Resources;
 use orlop_model::container_state::Force;
 use orlop_model::error::Result;
 use orlop_sim::{Bug, Fault, Tally, World};
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// How long a life may take; much longer than any takes that is not cut off, slow effects included.
 const LIFE: Duration = Duration::from_secs(7200);
+
+/// Processor shares that containers are updated to.
+pub const UPDATE_SHARES: u64 = 300;
 
 /// One life.
 #[derive(Clone, Copy, Debug, Default)]
@@ -184,6 +188,19 @@ async fn container_life(mut caller: Caller, sandbox: SandboxId, n: usize, told: 
         say(&|story| story.start = Some(Said::Asked));
         if caller.node.start_container(&id).await.is_ok() {
             say(&|story| story.start = Some(Said::Done));
+        }
+    }
+    if caller.plan.below(2) > 0 {
+        say(&|story| story.update = Some(Said::Asked));
+        let change = Resources { cpu_shares: UPDATE_SHARES, ..Resources::default() };
+        let updated = caller
+            .ask(|node| {
+                let (id, change) = (id.clone(), change.clone());
+                async move { node.update_container(&id, change).await }
+            })
+            .await;
+        if updated.is_ok() {
+            say(&|story| story.update = Some(Said::Done));
         }
     }
     if caller.plan.below(2) > 0 {

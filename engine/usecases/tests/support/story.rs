@@ -29,6 +29,8 @@ pub struct Story {
 pub struct ContainerStory {
     pub id: Option<ContainerId>,
     pub start: Option<Said>,
+    /// It may use what [`super::life::UPDATE_SHARES`] says.
+    pub update: Option<Said>,
     pub stop: Option<Said>,
     pub remove: Option<Said>,
 }
