@@ -98,6 +98,7 @@ pub(crate) fn container_asked(sandbox: &SandboxId, name: &str, durability: Durab
         created_at: Timestamp(-1),
         spec,
         resources: Resources::default(),
+        update: None,
         annex: (0..=u8::MAX).rev().collect(),
         durability,
     }

@@ -5,8 +5,9 @@ use crate::wait_for;
 use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::container_state::{Ended, Exit};
 use orlop_model::image::ImageConfig;
-use orlop_model::ports::{Launched, Observed, ObservedTask, Runtime, Start};
-use orlop_model::{ContainerId, Failure, SandboxId, Timestamp};
+use orlop_model::ports::{Launched, Observed, ObservedTask, Runtime, Start, Update};
+use orlop_model::usage::UsageOf;
+use orlop_model::{ContainerId, ErrorKind, Failure, SandboxId, Timestamp};
 use std::os::fd::OwnedFd;
 
 /// SIGTERM; signal(7).
@@ -68,6 +69,8 @@ macro_rules! runtime {
             a_kill_ends_every_process_of_a_container
             a_task_that_was_dropped_is_forgotten_and_may_start_anew
             freezing_and_thawing_may_each_come_twice
+            limits_may_be_written_twice_while_a_task_is_there_and_not_without_one
+            what_is_there_has_figures_and_what_is_not_has_none
             a_dropped_sandbox_tells_every_end_and_keeps_them_for_one_more_asking
             ends_that_were_kept_go_with_their_tasks
             a_shim_that_dies_is_reported_once_and_its_ends_are_observed
@@ -348,6 +351,42 @@ pub async fn freezing_and_thawing_may_each_come_twice(ground: impl RuntimeGround
     ground.runtime().kill(&pod, &id).await.unwrap();
     assert_eq!(wait_ended(&ground, &id).await.exit, KILLED);
     clear(&ground, &pod).await;
+}
+
+/// A crash may fall between the writing and its record.
+pub async fn limits_may_be_written_twice_while_a_task_is_there_and_not_without_one(ground: impl RuntimeGround) {
+    let pod = raise(&ground, "pod").await;
+    let (id, ..) = start(&ground, &pod, "c", Program::Waits).await;
+    let old = Resources::default();
+    let new = Resources { cpu_shares: 300, pids_max: 50, ..Resources::default() };
+    let update = |old, new| {
+        let (sandbox_id, id) = (pod.clone(), id.clone());
+        let ground = &ground;
+        async move {
+            let update = Update { sandbox_id: &sandbox_id, sandbox: &sandbox("pod"), id: &id, old, new };
+            ground.runtime().update(update).await
+        }
+    };
+    for _ in 0..2 {
+        update(&old, &new).await.unwrap();
+    }
+    ground.runtime().drop_task(&pod, &id).await.unwrap();
+    assert_eq!(update(&old, &new).await.unwrap_err().kind, ErrorKind::WrongState);
+    clear(&ground, &pod).await;
+}
+
+/// Figures are in the order that was asked for.
+pub async fn what_is_there_has_figures_and_what_is_not_has_none(ground: impl RuntimeGround) {
+    let pod = raise(&ground, "pod").await;
+    let (id, ..) = start(&ground, &pod, "c", Program::Waits).await;
+    let (nobody, spec) = (container_id("nobody"), sandbox("pod"));
+    let of = |container| UsageOf { sandbox_id: &pod, sandbox: &spec, container };
+    let usages = ground.runtime().usage(&[of(Some(&nobody)), of(Some(&id)), of(None)]).await.unwrap();
+    let [None, Some(one), Some(all)] = usages.as_slice() else { panic!("{usages:?}") };
+    assert!(one.at.0 > 0 && one.cpu_ns.is_some() && all.cpu_ns >= one.cpu_ns, "{one:?} {all:?}");
+    clear(&ground, &pod).await;
+    let usages = ground.runtime().usage(&[of(Some(&id)), of(None)]).await.unwrap();
+    assert_eq!(usages, [None, None]);
 }
 
 /// The first answer may be lost in a crash.

@@ -61,13 +61,6 @@ impl World {
         deaf
     }
 
-    /// Says whether a container's process runs.
-    fn runs(&self, sandbox: &SandboxId, id: &ContainerId) -> bool {
-        let node = self.node();
-        let task = node.shims.get(sandbox).filter(|shim| shim.alive).and_then(|shim| shim.tasks.get(id));
-        matches!(task, Some(Task::Running { .. }))
-    }
-
     /// Ends a sandbox's processes. Their ends are kept once, until they are forgotten or this is called again.
     fn take_down(&self, id: &SandboxId) -> Vec<(ContainerId, Ended)> {
         let now = World::now(self);
@@ -261,8 +254,8 @@ impl Runtime for World {
             match self.node().limits.get_mut(update.id) {
                 Some(limits) => limits.clone_from(update.new),
                 None => {
-                    let message = format!("container {} has no cgroup", update.id);
-                    return Err(Failure::new(ErrorKind::NotFound, message));
+                    let message = format!("container {} has no cgroup, so it does not run", update.id);
+                    return Err(Failure::new(ErrorKind::WrongState, message));
                 }
             }
             self.answers(()).await
@@ -283,7 +276,11 @@ impl Runtime for World {
             memory_pressure: None,
             io_pressure: None,
         };
-        let known = |of: &UsageOf<'_>| of.container.is_none_or(|id| self.runs(of.sandbox_id, id));
+        let raised = |id: &SandboxId| self.node().shims.get(id).is_some_and(|shim| !shim.dropped);
+        let known = |of: &UsageOf<'_>| match of.container {
+            Some(id) => self.runs(of.sandbox_id, id),
+            None => raised(of.sandbox_id),
+        };
         let all = of.iter().map(|of| known(of).then(|| usage.clone())).collect();
         Box::pin(std::future::ready(Ok(all)))
     }
