@@ -84,6 +84,9 @@ pub trait Runtime: Send + Sync {
     /// Changes what a running container may use: all of it or, with a failure, nothing.
     fn update<'a>(&'a self, update: Update<'a>) -> Answer<'a, Result<()>>;
 
+    /// Says whether this node can express such limits at all; for a container that has no cgroup yet. Does no IO.
+    fn check_limits(&self, limits: &Resources) -> Result<()>;
+
     /// Reads what sandboxes and containers use, in this order; `None` for one that has no cgroup any more.
     fn usage<'a>(&'a self, of: &'a [UsageOf<'a>]) -> Answer<'a, Result<Vec<Option<Usage>>>>;
 

@@ -1,7 +1,7 @@
 //! Sandboxes and processes in memory. A program runs until a signal or [`World::end_task`] ends it, or for no time at all.
 
 use crate::{Bug, Fault, Shim, Task, World};
-use orlop_model::container::LogPath;
+use orlop_model::container::{LogPath, Resources};
 use orlop_model::container_state::{Checked, Ended, Exit};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::{
@@ -260,6 +260,13 @@ impl Runtime for World {
             }
             self.answers(()).await
         })
+    }
+
+    fn check_limits(&self, limits: &Resources) -> Result<()> {
+        match limits.unified.keys().next() {
+            Some(file) => Err(Failure::new(ErrorKind::Unsupported, format!("a simulation has no cgroup file {file}"))),
+            None => Ok(()),
+        }
     }
 
     fn usage<'a>(&'a self, of: &'a [UsageOf<'a>]) -> Answer<'a, Result<Vec<Option<Usage>>>> {

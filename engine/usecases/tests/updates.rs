@@ -54,6 +54,18 @@ async fn a_created_container_starts_with_what_it_was_updated_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_created_container_is_not_promised_what_its_node_can_not_give() {
+    let world = world(1, 0);
+    let node = node(&world, CRI).await;
+    let (_, id) = created(&node).await;
+    let odd = Resources { unified: [("memory.high".to_owned(), "1".to_owned())].into(), ..shares(300) };
+    let refused = node.update_container(&id, odd).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Unsupported, "{refused}");
+    assert_eq!(asked(&node, &id), (0, 0, 0));
+    node.start_container(&id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_running_container_is_updated_and_remembers_it() {
     let world = world(1, 0);
     let first = node(&world, CRI).await;

@@ -9,7 +9,7 @@ use crate::host::Node;
 use crate::shims::Shims;
 use crate::spawner::Spawner;
 use crate::{container, exec, prepare, reopen, sandbox, start, update, usage};
-use orlop_model::container::LogPath;
+use orlop_model::container::{LogPath, Resources};
 use orlop_model::container_state::{Checked, Ended};
 use orlop_model::ports::{
     Answer, Exec, ExecOutput, Launched, NetworkNamespace, Observed, Runtime, RuntimeListener, Start, Update,
@@ -188,6 +188,10 @@ impl Runtime for Client {
 
     fn update<'a>(&'a self, update: Update<'a>) -> Answer<'a, std::result::Result<(), Failure>> {
         answer(update::update(self, update))
+    }
+
+    fn check_limits(&self, limits: &Resources) -> std::result::Result<(), Failure> {
+        Ok(update::check(self, limits)?)
     }
 
     fn usage<'a>(&'a self, of: &'a [UsageOf<'a>]) -> Answer<'a, std::result::Result<Vec<Option<Usage>>, Failure>> {

@@ -5,9 +5,17 @@
 
 use crate::client::Client;
 use crate::error::{Error, Result};
+use orlop_model::container::Resources;
 use orlop_model::ports::Update;
-use orlop_plan::compile;
+use orlop_plan::{compile, oci};
 use std::sync::Arc;
+
+/// Refuses limits that can't be written on this node, whatever runs.
+pub(crate) fn check(client: &Client, limits: &Resources) -> Result<()> {
+    let limits = orlop_spec::resources(limits);
+    compile::change(&oci::Resources::default(), &limits, client.node.hierarchies())?;
+    Ok(())
+}
 
 /// Writes the new limits, all of them or none.
 pub(crate) async fn update(client: &Client, update: Update<'_>) -> Result<()> {

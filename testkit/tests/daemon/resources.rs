@@ -102,6 +102,24 @@ fn a_change_that_is_refused_leaves_every_limit_as_it_was() {
 }
 
 #[test]
+fn a_created_container_is_not_promised_what_could_never_be_written() {
+    let lab = Lab::with_image();
+    let pod = Pod::run(&lab.node, "promised");
+    let mut config = container_config("c", &lab.image(), WAITS);
+    config.linux.as_mut().unwrap().resources = Some(v1::LinuxContainerResources {
+        memory_limit_in_bytes: 32 * MIB,
+        memory_swap_limit_in_bytes: 32 * MIB,
+        ..Default::default()
+    });
+    let id = pod.create(config).unwrap();
+    // More memory than memory and swap together, which stay as they are.
+    let more = v1::LinuxContainerResources { memory_limit_in_bytes: 64 * MIB, ..Default::default() };
+    assert_refused("above swap", update(pod.client(), &id, more), &[Code::InvalidArgument], &["swap"]);
+    assert_eq!(shown(&pod, &id).1, 32 * MIB);
+    pod.start(&id).unwrap();
+}
+
+#[test]
 fn memory_below_what_a_container_holds_is_refused_and_it_lives_on() {
     let lab = Lab::with_image();
     let pod = Pod::run(&lab.node, "holds");

@@ -110,10 +110,7 @@ impl Driver {
             // On top of one of which nobody knows what became: that one is then done with it.
             let new = asked.update.as_ref().unwrap_or(&asked.resources).changed_by(&change);
             match allowed {
-                Allowed::Record => {
-                    let next = ContainerAsked { resources: new, update: None, ..(*asked).clone() };
-                    drop(reply.send(self.record_asked(next).await));
-                }
+                Allowed::Record => drop(reply.send(self.record_update(&asked, new).await)),
                 Allowed::Write => self.begin_update(&asked, new, reply).await,
                 Allowed::No(why) => {
                     self.give_up_update(&asked).await;
@@ -123,6 +120,13 @@ impl Driver {
                 Allowed::Later => {}
             }
         }
+    }
+
+    /// Records what a container that has no cgroup yet may use. What could never be written is refused now, not at its start.
+    async fn record_update(&mut self, asked: &ContainerAsked, new: Resources) -> Result<()> {
+        let checked = self.node.ports.runtime.check_limits(&new);
+        checked.map_err(|failure| failure.while_trying(format!("update the resources of container {}", asked.id)))?;
+        self.record_asked(ContainerAsked { resources: new, update: None, ..asked.clone() }).await
     }
 
     /// Records what is to be, then writes it beside the driver.
