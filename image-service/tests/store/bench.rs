@@ -7,8 +7,13 @@ use orlop_model::{ContainerId, ErrorKind, Failure, ImageId};
 use orlop_testkit::Tree;
 use orlop_testkit::image_builder::{Built, ImageBuilder};
 use orlop_testkit::registry::Registry;
+use orlop_testkit::wait_until;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long what a store has under way may hold its lock after the store was dropped.
+const REOPEN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A registry and a store in a folder; everything goes when dropped.
 pub struct Bench {
@@ -49,7 +54,8 @@ impl Bench {
     pub fn reopen(self) -> Self {
         let Self { store, registry, folder } = self;
         drop(store);
-        let store = Store::open(config(folder.path())).unwrap();
+        // A task of the old one may be about to end: what was answered is done, but who did it may still hold the lock.
+        let store = wait_until(REOPEN_LIMIT, "the store is free", || Store::open(config(folder.path())).ok());
         Self { store, registry, folder }
     }
 
