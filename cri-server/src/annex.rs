@@ -55,6 +55,13 @@ impl Annexes {
             annex.ok_or_else(|| damaged(&format!("container {}", asked.id)))
         })
     }
+
+    /// Lets go of what was decoded for objects that are gone. To be called when some were removed: left to the next sweep, what
+    /// many pods leave behind would lie between all that comes after it, and hold on to far more memory than it takes.
+    pub(crate) fn forget_gone(&self) {
+        self.sandboxes.forget_gone();
+        self.containers.forget_gone();
+    }
 }
 
 fn damaged(object: &str) -> Failure {
@@ -68,7 +75,8 @@ struct Cache<A, D>(Mutex<Entries<A, D>>);
 
 struct Entries<A, D> {
     by_id: HashMap<String, (Weak<A>, Arc<D>)>,
-    /// Entries at which the dead ones are swept out: twice what was left the last time, so that sweeping costs nothing.
+    /// Entries at which the dead ones are swept out even if nobody says that some are gone: twice what was left the last time,
+    /// so that sweeping costs nothing.
     sweep_at: usize,
 }
 
@@ -91,11 +99,21 @@ impl<A, D> Cache<A, D> {
         }
         let decoded = Arc::new(decode()?);
         if entries.by_id.len() >= entries.sweep_at {
-            entries.by_id.retain(|_, (from, _)| from.strong_count() > 0);
-            entries.sweep_at = SWEEP_AT_MIN.max(entries.by_id.len() * 2);
+            entries.sweep();
         }
         entries.by_id.insert(id.to_owned(), (Arc::downgrade(of), Arc::clone(&decoded)));
         Ok(decoded)
+    }
+
+    fn forget_gone(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).sweep();
+    }
+}
+
+impl<A, D> Entries<A, D> {
+    fn sweep(&mut self) {
+        self.by_id.retain(|_, (from, _)| from.strong_count() > 0);
+        self.sweep_at = SWEEP_AT_MIN.max(self.by_id.len() * 2);
     }
 }
 
@@ -117,6 +135,20 @@ mod tests {
         }
         let entries = cache.0.lock().unwrap();
         assert!(entries.by_id.len() <= SWEEP_AT_MIN + 1, "{}", entries.by_id.len());
+    }
+
+    #[test]
+    fn what_is_gone_is_let_go_of_when_told() {
+        let cache: Cache<u32, Arc<()>> = Cache::default();
+        let (stays, goes) = (Arc::new(1), Arc::new(2));
+        let kept = cache.get(&stays, "stays", || Ok(Arc::default())).unwrap();
+        let left = Arc::downgrade(&cache.get(&goes, "goes", || Ok(Arc::default())).unwrap());
+        cache.forget_gone();
+        assert!(left.upgrade().is_some(), "its object is still there");
+        drop(goes);
+        cache.forget_gone();
+        assert!(left.upgrade().is_none(), "its object is gone");
+        assert!(Arc::ptr_eq(&kept, &cache.get(&stays, "stays", || panic!("decoded twice")).unwrap()));
     }
 
     #[test]

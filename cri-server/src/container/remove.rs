@@ -9,6 +9,8 @@ use orlop_model::container_state::Force;
 pub(crate) async fn remove(cri: &Cri, request: RemoveContainerRequest) -> Result<RemoveContainerResponse, Failure> {
     if let Some(view) = unless_gone(cri.container(&request.container_id))? {
         unless_gone(cri.facade.remove_container(&view.asked.id, Force::Yes).await)?;
+        drop(view);
+        cri.annexes.forget_gone();
     }
     Ok(RemoveContainerResponse {})
 }
