@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     if flags.effects {
         return list_effects();
     }
+    let heap = memory::settle_heap();
     let failpoints = match config::failpoints() {
         Ok(failpoints) => failpoints,
         Err(wrong) => return complain(&wrong, EXIT_CONFIG),
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
         Err(wrong) => return complain(&wrong, EXIT_CONFIG),
     };
     serve::log(config.log_format);
+    if let Err(wrong) = heap {
+        tracing::warn!(error = %wrong, "glibc's heap keeps its own settings: memory of pods that have gone is not all given back");
+    }
     raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE_THREAD).build()
     {
