@@ -16,6 +16,7 @@ pub mod reconcile;
 pub mod record;
 pub mod sandbox;
 pub mod sandbox_state;
+pub mod streams;
 pub mod time;
 pub mod update;
 pub mod usage;

@@ -12,6 +12,7 @@ use crate::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
 use crate::record::{ContainerAsked, Loaded, SandboxAsked};
 use crate::sandbox::SandboxSpec;
 use crate::sandbox_state::{Attachment, SandboxState};
+use crate::streams::{Attached, Streams, TerminalSize, WantedStreams};
 use crate::time::Timestamp;
 use crate::usage::{InterfaceUsage, LayerUsage, Usage, UsageOf};
 use std::future::Future;
@@ -71,6 +72,54 @@ pub trait Runtime: Send + Sync {
 
     /// Runs a program in a running container, collects its output and waits for its end.
     fn exec<'a>(&'a self, exec: Exec<'a>) -> Answer<'a, Result<ExecOutput>>;
+
+    /// Runs a program in a running container, its streams in the caller's hands; `output_bytes_max` has no meaning here.
+    /// A program that can't run is no failure but an end.
+    fn exec_open<'a>(&'a self, _exec: Exec<'a>, _io: ExecIo) -> Answer<'a, Result<OpenExec>> {
+        not_built("running a program with streams")
+    }
+
+    /// Gives a client its share in the streams of a running container. Taking standard input needs a container that was
+    /// created with it.
+    fn attach<'a>(
+        &'a self,
+        _sandbox: &'a SandboxId,
+        _id: &'a ContainerId,
+        _wanted: WantedStreams,
+    ) -> Answer<'a, Result<Attached>> {
+        not_built("attaching to a container")
+    }
+
+    /// Closes the standard input of a container for good: its process reads the end. Quiet when that has happened.
+    fn close_stdin<'a>(&'a self, _sandbox: &'a SandboxId, _id: &'a ContainerId) -> Answer<'a, Result<()>> {
+        not_built("closing standard input")
+    }
+
+    /// Sets the size of a running container's terminal.
+    fn resize<'a>(
+        &'a self,
+        _sandbox: &'a SandboxId,
+        _id: &'a ContainerId,
+        _size: TerminalSize,
+    ) -> Answer<'a, Result<()>> {
+        not_built("resizing a terminal")
+    }
+
+    /// Connects to a TCP port of a sandbox, on its own loopback: 127.0.0.1 first, then ::1. The socket does not block.
+    fn connect<'a>(&'a self, _sandbox: &'a SandboxId, _port: u16) -> Answer<'a, Result<OwnedFd>> {
+        not_built("connecting to a port of a sandbox")
+    }
+
+    /// Lists the processes of a running container, by their ids on the node.
+    fn processes<'a>(&'a self, _sandbox: &'a SandboxId, _id: &'a ContainerId) -> Answer<'a, Result<Vec<u32>>> {
+        not_built("listing processes")
+    }
+
+    /// Opens the root folder of a running container as its processes see it, mounts included. `O_PATH`: paths below it
+    /// are opened with openat2(2) and `RESOLVE_IN_ROOT`.
+    fn root_of<'a>(&'a self, _sandbox: &'a SandboxId, _id: &'a ContainerId) -> Answer<'a, Result<OwnedFd>> {
+        not_built("opening a container's root")
+    }
 
     /// Lets a running container's log go on in a fresh file at its path, which is there when this returns: whoever keeps
     /// logs has moved the old one away. Leaves no file behind when the container does not run.
@@ -222,6 +271,41 @@ pub struct ExecOutput {
     pub stderr: Vec<u8>,
     /// Exit status; 128 + signal when a signal ended it.
     pub exit_code: i32,
+}
+
+/// What a program run with streams is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecIo {
+    /// Streams wanted; the others are `/dev/null`.
+    pub streams: WantedStreams,
+    /// A terminal of this size, or pipes. With a terminal, output is one stream.
+    pub terminal: Option<TerminalSize>,
+}
+
+/// A program that runs, or could not be run. Dropped before its end, it is killed with all it started, unless it was let go.
+pub struct OpenExec {
+    /// Process id on the node; 0 when it could not be run.
+    pub pid: u32,
+    /// Its streams. With a terminal, `stdout` is that terminal: its size is set on it, by `TIOCSWINSZ`.
+    pub streams: Streams,
+    /// Waits for its end and returns the exit status, 128 + signal when a signal ended it; 126 or 127 when it could not be
+    /// run, with the reason. To be dropped before the end is to be killed.
+    pub ended: Answer<'static, Result<ExecEnded>>,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecEnded {
+    /// Exit status; 128 + signal when a signal ended it.
+    pub exit_code: i32,
+    /// Why it could not be run, when it could not.
+    pub never_started: Option<String>,
+}
+
+impl std::fmt::Debug for OpenExec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenExec").field("pid", &self.pid).field("streams", &self.streams).finish_non_exhaustive()
+    }
 }
 
 // === Images ===
@@ -381,6 +465,12 @@ impl std::fmt::Debug for Ports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Ports")
     }
+}
+
+/// What a part answers that does not have this yet.
+fn not_built<T>(what: &'static str) -> Answer<'static, Result<T>> {
+    let failure = Failure::new(crate::error::ErrorKind::Unsupported, format!("{what} is not built yet in orlop"));
+    Box::pin(async move { Err(failure) })
 }
 
 /// A failure that a port's caller can't be blamed for.
