@@ -164,37 +164,10 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn view(state: ContainerState) -> ContainerView {
-        let namespaces = Namespaces {
-            pid: NamespaceMode::New,
-            network: NamespaceMode::OfSandbox,
-            ipc: NamespaceMode::OfSandbox,
-            uts: NamespaceMode::OfSandbox,
-            cgroup: NamespaceMode::New,
-        };
-        let security = Security {
-            privileged: false,
-            capabilities_add: Vec::new(),
-            capabilities_drop: Vec::new(),
-            capabilities_ambient: Vec::new(),
-            no_new_privileges: false,
-            seccomp: SeccompProfile::RuntimeDefault,
-            masked_paths: None,
-            readonly_paths: None,
-        };
-        let spec = ContainerSpec {
-            namespace: crate::namespace(),
-            key: NaturalKey("pod1/c/1".into()),
-            sandbox: SandboxId::parse("pod1").unwrap(),
-            image: ImageId(Digest::parse(&format!("sha256:{}", "2".repeat(64))).unwrap()),
-            process: Process::default(),
-            mounts: Vec::new(),
-            devices: Vec::new(),
-            namespaces,
-            rootfs: RootfsAccess::ReadWrite,
-            security,
-            log: Some(LogPath { directory: "/var/log/pods/p".into(), file: "c/1.log".into() }),
-            stop_signal: None,
-        };
+        let (key, sandbox) = (NaturalKey("pod1/c/1".into()), SandboxId::parse("pod1").unwrap());
+        let image = ImageId(Digest::parse(&format!("sha256:{}", "2".repeat(64))).unwrap());
+        let log = Some(LogPath { directory: "/var/log/pods/p".into(), file: "c/1.log".into() });
+        let spec = ContainerSpec { log, ..ContainerSpec::new(crate::namespace(), key, sandbox, image) };
         let asked = ContainerAsked {
             id: ContainerId::parse("c1").unwrap(),
             created_at: Timestamp(5),

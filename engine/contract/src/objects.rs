@@ -1,10 +1,8 @@
 //! Sandboxes and containers as contracts need them: usual ones, told apart by a name or a number.
 
-use orlop_model::container::{
-    ContainerSpec, NamespaceMode, Namespaces, Process, Resources, RootfsAccess, SeccompProfile, Security,
-};
+use orlop_model::container::{ContainerSpec, Process, Resources};
 use orlop_model::record::{ContainerAsked, Durability, SandboxAsked};
-use orlop_model::sandbox::{NamespaceScope, SandboxEnd, SandboxSpec};
+use orlop_model::sandbox::SandboxSpec;
 use orlop_model::{ContainerId, Digest, ImageId, Namespace, NaturalKey, SandboxId, Timestamp};
 use std::collections::BTreeMap;
 
@@ -29,53 +27,16 @@ pub fn no_image() -> ImageId {
 /// Returns a sandbox with namespaces of its own.
 #[must_use]
 pub fn sandbox(name: &str) -> SandboxSpec {
-    SandboxSpec {
-        namespace: Namespace("contract".to_owned()),
-        key: NaturalKey(name.to_owned()),
-        hostname: name.to_owned(),
-        network: NamespaceScope::Sandbox,
-        ipc: NamespaceScope::Sandbox,
-        sysctls: BTreeMap::new(),
-        dns: None,
-        ports: Vec::new(),
-        cgroup_parent: None,
-        network_args: Vec::new(),
-        ends: SandboxEnd::OnStop,
-    }
+    let spec = SandboxSpec::new(Namespace("contract".to_owned()), NaturalKey(name.to_owned()));
+    SandboxSpec { hostname: name.to_owned(), ..spec }
 }
 
 /// Returns a container of a sandbox that runs a command.
 #[must_use]
 pub fn container(sandbox: &SandboxId, name: &str, command: &[&str]) -> ContainerSpec {
-    ContainerSpec {
-        namespace: Namespace("contract".to_owned()),
-        key: NaturalKey(name.to_owned()),
-        sandbox: sandbox.clone(),
-        image: no_image(),
-        process: Process { command: command.iter().map(ToString::to_string).collect(), ..Process::default() },
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        namespaces: Namespaces {
-            pid: NamespaceMode::New,
-            network: NamespaceMode::OfSandbox,
-            ipc: NamespaceMode::OfSandbox,
-            uts: NamespaceMode::OfSandbox,
-            cgroup: NamespaceMode::New,
-        },
-        rootfs: RootfsAccess::ReadWrite,
-        security: Security {
-            privileged: false,
-            capabilities_add: Vec::new(),
-            capabilities_drop: Vec::new(),
-            capabilities_ambient: Vec::new(),
-            no_new_privileges: false,
-            seccomp: SeccompProfile::RuntimeDefault,
-            masked_paths: None,
-            readonly_paths: None,
-        },
-        log: None,
-        stop_signal: None,
-    }
+    let (namespace, key) = (Namespace("contract".to_owned()), NaturalKey(name.to_owned()));
+    let process = Process { command: command.iter().map(ToString::to_string).collect(), ..Process::default() };
+    ContainerSpec { process, ..ContainerSpec::new(namespace, key, sandbox.clone(), no_image()) }
 }
 
 /// Returns the record of a sandbox; every byte there is is in its annex.

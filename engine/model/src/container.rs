@@ -34,6 +34,28 @@ pub struct ContainerSpec {
     pub stop_signal: Option<u8>,
 }
 
+impl ContainerSpec {
+    /// Returns a container that runs what its image says, in its sandbox's namespaces but for process ids and cgroups,
+    /// confined by the defaults.
+    #[must_use]
+    pub fn new(namespace: Namespace, key: NaturalKey, sandbox: SandboxId, image: ImageId) -> Self {
+        Self {
+            namespace,
+            key,
+            sandbox,
+            image,
+            process: Process::default(),
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            namespaces: Namespaces::default(),
+            rootfs: RootfsAccess::ReadWrite,
+            security: Security::default(),
+            log: None,
+            stop_signal: None,
+        }
+    }
+}
+
 /// The program and how it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -162,6 +184,19 @@ pub struct Namespaces {
     pub cgroup: NamespaceMode,
 }
 
+impl Default for Namespaces {
+    /// The sandbox's, but for process ids and cgroups: what a container of a pod has when nothing is asked.
+    fn default() -> Self {
+        Self {
+            pid: NamespaceMode::New,
+            network: NamespaceMode::OfSandbox,
+            ipc: NamespaceMode::OfSandbox,
+            uts: NamespaceMode::OfSandbox,
+            cgroup: NamespaceMode::New,
+        }
+    }
+}
+
 /// Where one namespace of a container comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceMode {
@@ -186,8 +221,8 @@ pub enum RootfsAccess {
     ReadOnly,
 }
 
-/// Confinement of a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Confinement of a container. By default the default capabilities, seccomp list and hidden paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Security {
     /// All capabilities, all devices, nothing masked, no seccomp.
     pub privileged: bool,
@@ -208,11 +243,12 @@ pub struct Security {
 }
 
 /// A seccomp profile.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeccompProfile {
     /// None.
     Unconfined,
     /// The default list.
+    #[default]
     RuntimeDefault,
     /// A profile's JSON text, read when the container was created.
     Custom(String),

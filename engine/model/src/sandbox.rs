@@ -32,6 +32,26 @@ pub struct SandboxSpec {
     pub ends: SandboxEnd,
 }
 
+impl SandboxSpec {
+    /// Returns a pod with namespaces of its own of which nothing else is asked.
+    #[must_use]
+    pub fn new(namespace: Namespace, key: NaturalKey) -> Self {
+        Self {
+            namespace,
+            key,
+            hostname: String::new(),
+            network: NamespaceScope::Sandbox,
+            ipc: NamespaceScope::Sandbox,
+            sysctls: BTreeMap::new(),
+            dns: None,
+            ports: Vec::new(),
+            cgroup_parent: None,
+            network_args: Vec::new(),
+            ends: SandboxEnd::OnStop,
+        }
+    }
+}
+
 /// Whose namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceScope {

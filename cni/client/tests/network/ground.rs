@@ -1,14 +1,13 @@
 //! What the tests stand on: a node and pods, each a network namespace that goes when its descriptor goes.
 
 use orlop_model::ports::{Network, NetworkNamespace};
-use orlop_model::sandbox::{NamespaceScope, PortMapping, Protocol, SandboxEnd, SandboxSpec};
+use orlop_model::sandbox::{PortMapping, Protocol, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
 use orlop_model::{Failure, Namespace, NaturalKey, SandboxId};
 use orlop_netlink::link::{self, Veth};
 use orlop_netlink::{Cidr, LinkName, Mac, RouteSocket, address, route};
 use orlop_network::{Config, DefaultNetwork};
 use orlop_sys::netns;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -167,19 +166,8 @@ pub fn seen_from(ns: &OwnedFd, listener: &TcpListener, to: SocketAddr) -> IpAddr
 }
 
 pub fn spec() -> SandboxSpec {
-    SandboxSpec {
-        namespace: Namespace("test".to_owned()),
-        key: NaturalKey("test".to_owned()),
-        hostname: "test".to_owned(),
-        network: NamespaceScope::Sandbox,
-        ipc: NamespaceScope::Sandbox,
-        sysctls: BTreeMap::new(),
-        dns: None,
-        ports: Vec::new(),
-        cgroup_parent: None,
-        network_args: Vec::new(),
-        ends: SandboxEnd::OnStop,
-    }
+    let spec = SandboxSpec::new(Namespace("test".to_owned()), NaturalKey("test".to_owned()));
+    SandboxSpec { hostname: "test".to_owned(), ..spec }
 }
 
 /// A port of the node, at every address.

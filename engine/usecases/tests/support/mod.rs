@@ -13,7 +13,6 @@ use orlop_model::sandbox::*;
 use orlop_model::{ContainerId, Digest, ImageId, Namespace, NaturalKey, SandboxId};
 use orlop_sim::{Leftovers, World};
 use orlop_usecases::{CreateContainer, Engine, Facade, Policy, RunSandbox};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub fn difference(existing: &[u8], asked: &[u8]) -> Option<String> {
@@ -49,52 +48,15 @@ pub async fn node(world: &World, policy: Policy) -> Facade {
 }
 
 pub fn pod(name: &str) -> RunSandbox {
-    let spec = SandboxSpec {
-        namespace: namespace(),
-        key: NaturalKey(name.to_owned()),
-        hostname: name.to_owned(),
-        network: NamespaceScope::Sandbox,
-        ipc: NamespaceScope::Sandbox,
-        sysctls: BTreeMap::new(),
-        dns: None,
-        ports: Vec::new(),
-        cgroup_parent: None,
-        network_args: Vec::new(),
-        ends: SandboxEnd::OnStop,
-    };
+    let spec = SandboxSpec::new(namespace(), NaturalKey(name.to_owned()));
+    let spec = SandboxSpec { hostname: name.to_owned(), ..spec };
     RunSandbox { spec, annex: b"pod".to_vec() }
 }
 
 pub fn container(sandbox: &SandboxId, name: &str) -> CreateContainer {
-    let spec = ContainerSpec {
-        namespace: namespace(),
-        key: NaturalKey(name.to_owned()),
-        sandbox: sandbox.clone(),
-        image: image(),
-        process: Process { command: vec!["run".to_owned()], ..Process::default() },
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        namespaces: Namespaces {
-            pid: NamespaceMode::New,
-            network: NamespaceMode::OfSandbox,
-            ipc: NamespaceMode::OfSandbox,
-            uts: NamespaceMode::OfSandbox,
-            cgroup: NamespaceMode::New,
-        },
-        rootfs: RootfsAccess::ReadWrite,
-        security: Security {
-            privileged: false,
-            capabilities_add: Vec::new(),
-            capabilities_drop: Vec::new(),
-            capabilities_ambient: Vec::new(),
-            no_new_privileges: false,
-            seccomp: SeccompProfile::RuntimeDefault,
-            masked_paths: None,
-            readonly_paths: None,
-        },
-        log: None,
-        stop_signal: None,
-    };
+    let process = Process { command: vec!["run".to_owned()], ..Process::default() };
+    let spec = ContainerSpec::new(namespace(), NaturalKey(name.to_owned()), sandbox.clone(), image());
+    let spec = ContainerSpec { process, ..spec };
     CreateContainer { spec, resources: Resources::default(), annex: b"container".to_vec() }
 }
 

@@ -1,13 +1,11 @@
 //! A run folder, a cgroup root and a root file system of one test, taken away however it ends.
 
 use orlop_cgroups::{CgroupPath, Hierarchies, Leaf, remove_tree};
-use orlop_model::container::{
-    ContainerSpec, LogPath, NamespaceMode, Namespaces, Process, Resources, RootfsAccess, SeccompProfile, Security,
-};
+use orlop_model::container::{ContainerSpec, LogPath, Process, Resources};
 use orlop_model::container_state::{Checked, Ended};
 use orlop_model::image::ImageConfig;
 use orlop_model::ports::{Exec, ExecOutput, Launched, Runtime, RuntimeListener, Start};
-use orlop_model::sandbox::{Dns, NamespaceScope, SandboxEnd, SandboxSpec};
+use orlop_model::sandbox::{Dns, SandboxSpec};
 use orlop_model::{ContainerId, Digest, Failure, ImageId, Namespace, NaturalKey, SandboxId};
 use orlop_runtime_client::{Client, Config};
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -264,58 +262,23 @@ pub struct Pod {
 }
 
 pub fn pod(name: &str) -> Pod {
-    let spec = SandboxSpec {
-        namespace: Namespace("test".into()),
-        key: NaturalKey(name.into()),
-        hostname: name.to_owned(),
-        network: NamespaceScope::Sandbox,
-        ipc: NamespaceScope::Sandbox,
-        sysctls: BTreeMap::new(),
-        dns: Some(Dns { servers: vec!["10.9.8.7".into()], ..Dns::default() }),
-        ports: Vec::new(),
-        cgroup_parent: None,
-        network_args: Vec::new(),
-        ends: SandboxEnd::OnStop,
-    };
+    let dns = Dns { servers: vec!["10.9.8.7".into()], ..Dns::default() };
+    let spec = SandboxSpec::new(Namespace("test".into()), NaturalKey(name.into()));
+    let spec = SandboxSpec { hostname: name.to_owned(), dns: Some(dns), ..spec };
     // As long as real ones: the path of a shim's socket must not matter.
     let id = SandboxId::parse(&format!("{name:0<64}")).unwrap();
     Pod { id, spec, image: ImageConfig::default(), resources: Resources::default() }
 }
 
 pub fn container(pod: &Pod, command: &[&str]) -> ContainerSpec {
-    ContainerSpec {
-        namespace: Namespace("test".into()),
-        key: NaturalKey("c".into()),
-        sandbox: pod.id.clone(),
-        image: ImageId(Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap()),
-        process: Process {
-            command: command.iter().map(|word| (*word).to_owned()).collect(),
-            env: vec![("PATH".into(), b"/usr/bin:/bin".to_vec())],
-            ..Process::default()
-        },
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        namespaces: Namespaces {
-            pid: NamespaceMode::New,
-            network: NamespaceMode::OfSandbox,
-            ipc: NamespaceMode::OfSandbox,
-            uts: NamespaceMode::OfSandbox,
-            cgroup: NamespaceMode::New,
-        },
-        rootfs: RootfsAccess::ReadWrite,
-        security: Security {
-            privileged: false,
-            capabilities_add: Vec::new(),
-            capabilities_drop: Vec::new(),
-            capabilities_ambient: Vec::new(),
-            no_new_privileges: false,
-            seccomp: SeccompProfile::RuntimeDefault,
-            masked_paths: None,
-            readonly_paths: None,
-        },
-        log: None,
-        stop_signal: None,
-    }
+    let image = ImageId(Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap());
+    let process = Process {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        env: vec![("PATH".into(), b"/usr/bin:/bin".to_vec())],
+        ..Process::default()
+    };
+    let spec = ContainerSpec::new(Namespace("test".into()), NaturalKey("c".into()), pod.id.clone(), image);
+    ContainerSpec { process, ..spec }
 }
 
 // === waiting ===

@@ -1,10 +1,8 @@
 //! A sandbox, a container and a node to make specs from; tests change what they are about.
 
-use orlop_model::container::{
-    ContainerSpec, NamespaceMode, Namespaces, Process, Resources, RootfsAccess, SeccompProfile, Security,
-};
+use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::image::ImageConfig;
-use orlop_model::sandbox::{NamespaceScope, SandboxEnd, SandboxSpec};
+use orlop_model::sandbox::SandboxSpec;
 use orlop_model::{ContainerId, Digest, ImageId, Namespace, NaturalKey, SandboxId};
 use orlop_spec::inputs::{NodeDevice, NodeDeviceKind};
 use orlop_spec::{HostFacts, Inputs, ResolvedUser, SandboxFiles};
@@ -85,49 +83,11 @@ fn device(path: &str, kind: NodeDeviceKind, major: u32, minor: u32) -> NodeDevic
 }
 
 fn sandbox() -> SandboxSpec {
-    SandboxSpec {
-        namespace: Namespace("cri".into()),
-        key: NaturalKey("default/pod/uid/0".into()),
-        hostname: "pod".into(),
-        network: NamespaceScope::Sandbox,
-        ipc: NamespaceScope::Sandbox,
-        sysctls: Default::default(),
-        dns: None,
-        ports: Vec::new(),
-        cgroup_parent: None,
-        network_args: Vec::new(),
-        ends: SandboxEnd::OnStop,
-    }
+    let spec = SandboxSpec::new(Namespace("cri".into()), NaturalKey("default/pod/uid/0".into()));
+    SandboxSpec { hostname: "pod".into(), ..spec }
 }
 
 fn container(sandbox: &SandboxId) -> ContainerSpec {
-    ContainerSpec {
-        namespace: Namespace("cri".into()),
-        key: NaturalKey("one/web/0".into()),
-        sandbox: sandbox.clone(),
-        image: ImageId(Digest::parse(&format!("sha256:{}", "0a".repeat(32))).unwrap()),
-        process: Process::default(),
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        namespaces: Namespaces {
-            pid: NamespaceMode::New,
-            network: NamespaceMode::OfSandbox,
-            ipc: NamespaceMode::OfSandbox,
-            uts: NamespaceMode::OfSandbox,
-            cgroup: NamespaceMode::New,
-        },
-        rootfs: RootfsAccess::ReadWrite,
-        security: Security {
-            privileged: false,
-            capabilities_add: Vec::new(),
-            capabilities_drop: Vec::new(),
-            capabilities_ambient: Vec::new(),
-            no_new_privileges: false,
-            seccomp: SeccompProfile::RuntimeDefault,
-            masked_paths: None,
-            readonly_paths: None,
-        },
-        log: None,
-        stop_signal: None,
-    }
+    let image = ImageId(Digest::parse(&format!("sha256:{}", "0a".repeat(32))).unwrap());
+    ContainerSpec::new(Namespace("cri".into()), NaturalKey("one/web/0".into()), sandbox.clone(), image)
 }
