@@ -174,6 +174,8 @@ pub(crate) mod tests {
             spec,
             resources: Resources { memory_bytes_max: 99, ..Default::default() },
             update: None,
+            checked: None,
+            annex_generation: 0,
             annex: Vec::new(),
             durability: Durability::Boot,
         };

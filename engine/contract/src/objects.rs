@@ -60,6 +60,8 @@ pub(crate) fn container_asked(sandbox: &SandboxId, name: &str, durability: Durab
         spec,
         resources: Resources::default(),
         update: None,
+        checked: None,
+        annex_generation: 0,
         annex: (0..=u8::MAX).rev().collect(),
         durability,
     }

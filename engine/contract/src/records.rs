@@ -28,6 +28,7 @@ macro_rules! records {
             forgetting_again_or_what_never_was_is_quiet
             what_was_forgotten_can_be_written_anew_and_has_no_state
             a_state_of_what_was_never_asked_for_is_not_loaded
+            a_record_that_comes_to_outlast_a_boot_is_there_once
         }
     };
 }
@@ -168,5 +169,25 @@ pub async fn what_was_forgotten_can_be_written_anew_and_has_no_state(mut ground:
 pub async fn a_state_of_what_was_never_asked_for_is_not_loaded(mut ground: impl RecordsGround) {
     ground.records().put_sandbox_state(&sandbox_id("a"), &ready()).await.unwrap();
     ground.records().put_container_state(&container_id("c"), &running()).await.unwrap();
+    assert_eq!(load(&mut ground).await, Loaded::default());
+}
+
+/// What is created is asked for until the next boot at first, and for good when it is done.
+pub async fn a_record_that_comes_to_outlast_a_boot_is_there_once(mut ground: impl RecordsGround) {
+    let sandbox = sandbox_asked("a", Durability::Boot);
+    let container = container_asked(&sandbox.id, "c", Durability::Boot);
+    ground.records().put_sandbox(&sandbox).await.unwrap();
+    ground.records().put_sandbox_state(&sandbox.id, &ready()).await.unwrap();
+    ground.records().put_container(&container).await.unwrap();
+    ground.records().put_container_state(&container.id, &running()).await.unwrap();
+    let sandbox = SandboxAsked { durability: Durability::Node, ..sandbox };
+    let container = ContainerAsked { durability: Durability::Node, annex: b"new".to_vec(), ..container };
+    ground.records().put_sandbox(&sandbox).await.unwrap();
+    ground.records().put_container(&container).await.unwrap();
+    let loaded = load(&mut ground).await;
+    assert_eq!(loaded.sandboxes, vec![(sandbox.clone(), Some(ready()))]);
+    assert_eq!(loaded.containers, vec![(container.clone(), Some(running()))]);
+    ground.records().forget_sandbox(&sandbox.id).await.unwrap();
+    ground.records().forget_container(&container.id).await.unwrap();
     assert_eq!(load(&mut ground).await, Loaded::default());
 }

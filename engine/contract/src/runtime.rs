@@ -157,7 +157,7 @@ pub async fn raising_twice_keeps_one_shim_and_its_tasks(ground: impl RuntimeGrou
     assert_eq!(tasks(&ground, &pod).await, []);
     let (id, pid, started) = start(&ground, &pod, "c", Program::Waits).await;
     raise(&ground, "pod").await;
-    assert_eq!(tasks(&ground, &pod).await, [(id, ObservedTask::Running { pid, started })]);
+    assert_eq!(tasks(&ground, &pod).await, [(id, ObservedTask::Running { pid, started, frozen: false })]);
     assert_eq!(ground.runtime().leftovers().await.unwrap(), std::slice::from_ref(&pod));
     clear(&ground, &pod).await;
 }
@@ -333,19 +333,22 @@ pub async fn a_task_that_was_dropped_is_forgotten_and_may_start_anew(ground: imp
     assert_eq!(tasks(&ground, &pod).await, []);
     let (_, second, started) = start(&ground, &pod, "c", Program::Waits).await;
     assert_ne!(first, second);
-    assert_eq!(tasks(&ground, &pod).await, [(id, ObservedTask::Running { pid: second, started })]);
+    assert_eq!(tasks(&ground, &pod).await, [(id, ObservedTask::Running { pid: second, started, frozen: false })]);
     clear(&ground, &pod).await;
 }
 
 /// A crash may fall between each and its record; what is frozen can be killed.
 pub async fn freezing_and_thawing_may_each_come_twice(ground: impl RuntimeGround) {
     let pod = raise(&ground, "pod").await;
-    let (id, ..) = start(&ground, &pod, "c", Program::Waits).await;
-    for _ in 0..2 {
-        ground.runtime().freeze(&pod, &id).await.unwrap();
-    }
-    for _ in 0..2 {
-        ground.runtime().thaw(&pod, &id).await.unwrap();
+    let (id, pid, started) = start(&ground, &pod, "c", Program::Waits).await;
+    for frozen in [true, false] {
+        for _ in 0..2 {
+            match frozen {
+                true => ground.runtime().freeze(&pod, &id).await.unwrap(),
+                false => ground.runtime().thaw(&pod, &id).await.unwrap(),
+            }
+            assert_eq!(tasks(&ground, &pod).await, [(id.clone(), ObservedTask::Running { pid, started, frozen })]);
+        }
     }
     ground.runtime().freeze(&pod, &id).await.unwrap();
     ground.runtime().kill(&pod, &id).await.unwrap();
@@ -460,7 +463,7 @@ pub async fn tasks_outlive_the_daemon_and_are_reported_to_the_next(mut ground: i
     let pod = raise(&ground, "pod").await;
     let (id, pid, started) = start(&ground, &pod, "c", Program::Waits).await;
     ground.restart();
-    assert_eq!(tasks(&ground, &pod).await, [(id.clone(), ObservedTask::Running { pid, started })]);
+    assert_eq!(tasks(&ground, &pod).await, [(id.clone(), ObservedTask::Running { pid, started, frozen: false })]);
     ground.runtime().kill(&pod, &id).await.unwrap();
     assert_eq!(wait_ended(&ground, &id).await.exit, KILLED);
     ground.restart();

@@ -255,6 +255,8 @@ pub enum ContainerEvent {
     Answered,
     /// The daemon died while an effect was under way, and the process was never there.
     Interrupted,
+    /// Its sandbox could not be started for it, for this reason.
+    SandboxFailed(Failure),
     /// The sandbox was taken down: no process of it is left, and what was being prepared will never start.
     SandboxDown,
     /// The time [`ContainerState::due`] gave has come.

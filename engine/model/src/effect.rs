@@ -105,6 +105,20 @@ pub enum Operation {
     RemoveContainer,
     /// Remove a sandbox with its containers.
     RemoveSandbox,
+    /// Freeze a container.
+    FreezeContainer,
+    /// Thaw a container.
+    ThawContainer,
+    /// Replace the annex of a container.
+    UpdateAnnex,
+    /// Create a container alone, with a sandbox that stays a record.
+    CreateAlone,
+    /// Start a container alone, and its sandbox first.
+    StartAlone,
+    /// Let the sandbox of a container alone end when that has ended: asked by nobody.
+    EndAlone,
+    /// Remove a container alone with its sandbox.
+    RemoveAlone,
     /// Pull an image.
     PullImage,
     /// Remove an image.
@@ -157,6 +171,39 @@ const REMOVE_SANDBOX: &[Effect] = &[
     E::Container(C::Forget),
     E::Sandbox(S::Forget),
 ];
+const FREEZE_CONTAINER: &[Effect] = &[E::Container(C::Freeze), E::Record(R::ContainerState)];
+const THAW_CONTAINER: &[Effect] = &[E::Container(C::Thaw), E::Record(R::ContainerState)];
+const UPDATE_ANNEX: &[Effect] = &[E::Record(R::Container)];
+const CREATE_ALONE: &[Effect] = &[
+    E::Record(R::Sandbox),
+    E::Record(R::SandboxState),
+    E::Record(R::Container),
+    E::Record(R::ContainerState),
+    E::Container(C::PrepareRootfs),
+    E::Container(C::Check),
+];
+const START_ALONE: &[Effect] = &[
+    E::Record(R::SandboxState),
+    E::Sandbox(S::RaiseShim),
+    E::Sandbox(S::Attach),
+    E::Network(N::ReserveAddress),
+    E::Network(N::ReservePorts),
+    E::Network(N::Plug),
+    E::Network(N::OpenPorts),
+    E::Record(R::ContainerState),
+    E::Container(C::Start),
+];
+const END_ALONE: &[Effect] = &[
+    E::Record(R::ContainerState),
+    E::Container(C::DropTask),
+    E::Record(R::SandboxState),
+    E::Sandbox(S::DropShim),
+    E::Sandbox(S::Detach),
+    E::Network(N::ClosePorts),
+    E::Network(N::Unplug),
+    E::Network(N::ReleasePorts),
+    E::Network(N::ReleaseAddress),
+];
 const PULL_IMAGE: &[Effect] =
     &[E::Image(I::KeepContent), E::Image(I::KeepLayers), E::Image(I::Stack), E::Image(I::Flush), E::Image(I::Commit)];
 const REMOVE_IMAGE: &[Effect] = &[E::Image(I::Unrecord), E::Image(I::Discard)];
@@ -165,7 +212,7 @@ const REMOVE_IMAGE: &[Effect] = &[E::Image(I::Unrecord), E::Image(I::Discard)];
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 17] = [
         Self::RunSandbox,
         Self::CreateContainer,
         Self::StartContainer,
@@ -174,6 +221,13 @@ impl Operation {
         Self::StopSandbox,
         Self::RemoveContainer,
         Self::RemoveSandbox,
+        Self::FreezeContainer,
+        Self::ThawContainer,
+        Self::UpdateAnnex,
+        Self::CreateAlone,
+        Self::StartAlone,
+        Self::EndAlone,
+        Self::RemoveAlone,
         Self::PullImage,
         Self::RemoveImage,
     ];
@@ -190,6 +244,13 @@ impl Operation {
             Self::StopSandbox => "stop-sandbox",
             Self::RemoveContainer => "remove-container",
             Self::RemoveSandbox => "remove-sandbox",
+            Self::FreezeContainer => "freeze-container",
+            Self::ThawContainer => "thaw-container",
+            Self::UpdateAnnex => "update-annex",
+            Self::CreateAlone => "create-alone",
+            Self::StartAlone => "start-alone",
+            Self::EndAlone => "end-alone",
+            Self::RemoveAlone => "remove-alone",
             Self::PullImage => "pull-image",
             Self::RemoveImage => "remove-image",
         }
@@ -206,7 +267,14 @@ impl Operation {
             Self::StopContainer => STOP_CONTAINER,
             Self::StopSandbox => STOP_SANDBOX,
             Self::RemoveContainer => REMOVE_CONTAINER,
-            Self::RemoveSandbox => REMOVE_SANDBOX,
+            // That of a container alone is removed through its sandbox.
+            Self::RemoveSandbox | Self::RemoveAlone => REMOVE_SANDBOX,
+            Self::FreezeContainer => FREEZE_CONTAINER,
+            Self::ThawContainer => THAW_CONTAINER,
+            Self::UpdateAnnex => UPDATE_ANNEX,
+            Self::CreateAlone => CREATE_ALONE,
+            Self::StartAlone => START_ALONE,
+            Self::EndAlone => END_ALONE,
             Self::PullImage => PULL_IMAGE,
             Self::RemoveImage => REMOVE_IMAGE,
         }

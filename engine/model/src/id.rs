@@ -94,6 +94,14 @@ opaque_id!(
     ContainerId
 );
 
+impl SandboxId {
+    /// Returns the sandbox of a container alone: it has the container's id, so that who knows one knows the other.
+    #[must_use]
+    pub fn alone(container: &ContainerId) -> Self {
+        Self(container.0.clone())
+    }
+}
+
 /// A sandbox or a container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ObjectId {

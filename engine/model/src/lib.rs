@@ -5,6 +5,7 @@
 //!
 //! Invariant: an object leaves only through `Removing`, a failed creation too.
 
+pub mod alone;
 pub mod container;
 pub mod container_state;
 pub mod effect;

@@ -184,6 +184,8 @@ pub enum ObservedTask {
         pid: u32,
         /// When it was started.
         started: Timestamp,
+        /// Whether its processes are frozen.
+        frozen: bool,
     },
     /// It ended.
     Ended(Ended),

@@ -3,13 +3,15 @@
 //! Pure. What it returns is fed to `step`, or performed as the effects that removal uses; recovery has no actions of its own.
 //! Law: once everything it returned is done, it returns nothing.
 
+use crate::alone;
 use crate::container_state::{ContainerEvent, ContainerState, Ended, Exit};
 use crate::id::{ContainerId, SandboxId};
 use crate::ports::{Observed, ObservedTask};
 use crate::record::{Durability, Loaded};
+use crate::sandbox::SandboxEnd;
 use crate::sandbox_state::{SandboxEvent, SandboxState};
 use crate::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What is there, whatever the records say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +53,15 @@ pub fn reconcile(loaded: &Loaded, world: &World, now: Timestamp) -> Vec<Action> 
         let event = state.as_ref().and_then(|state| of_container(state, &asked.id, observed, now));
         actions.extend(event.map(|event| Action::Container(asked.id.clone(), event)));
     }
+    let children: HashMap<_, _> =
+        loaded.containers.iter().map(|(asked, state)| (&asked.spec.sandbox, state.as_ref())).collect();
     for (asked, state) in &loaded.sandboxes {
-        let event = state.as_ref().and_then(|state| of_sandbox(state, world.observed.get(&asked.id)));
+        let of_alone = |state| match asked.spec.ends {
+            SandboxEnd::OnStop => None,
+            SandboxEnd::WithContainer => alone::of_sandbox(state, children.get(&asked.id).copied().flatten(), None),
+        };
+        let observed = world.observed.get(&asked.id);
+        let event = state.as_ref().and_then(|state| of_sandbox(state, observed).or_else(|| of_alone(state)));
         actions.extend(event.map(|event| Action::Sandbox(asked.id.clone(), event)));
     }
     actions.extend(sweeps(loaded, world));
@@ -87,12 +96,16 @@ pub fn of_container(
     match (state, found) {
         (S::Creating { .. } | S::Removing(_), _) => Some(E::Interrupted),
         (S::Created { .. } | S::Gone { .. }, _) => None,
-        (S::Starting { .. }, Found::Running { pid, started }) => Some(E::Started { pid, at: started }),
+        (S::Starting { .. }, Found::Running { pid, started, .. }) => Some(E::Started { pid, at: started }),
         (S::Starting { .. }, Found::Nothing) => Some(E::Interrupted),
-        (S::Running(_) | S::Frozen(_), Found::Running { .. }) => None,
+        // The daemon may have died between the act and its record.
+        (S::Running(_) | S::Lost(_), Found::Running { frozen: true, .. }) => Some(E::Frozen),
+        (S::Frozen(_), Found::Running { frozen: false, .. }) => Some(E::Thawed),
+        (S::Running(_), Found::Running { frozen: false, .. }) => None,
+        (S::Frozen(_), Found::Running { frozen: true, .. }) => None,
         (S::Running(_) | S::Frozen(_), Found::NoAnswer) => Some(E::Silent),
         (S::Stopping { .. }, Found::Running { .. } | Found::NoAnswer) => Some(E::Interrupted),
-        (S::Lost(_), Found::Running { .. }) => Some(E::Answered),
+        (S::Lost(_), Found::Running { frozen: false, .. }) => Some(E::Answered),
         // What it was cut off from, or waits for, comes with the answer.
         (S::Starting { .. } | S::Lost(_) | S::Exited { .. }, Found::NoAnswer) => None,
         // The shim still knows a task whose end is recorded: it may forget it now.
@@ -110,7 +123,7 @@ pub fn of_container(
 // === impl reconcile ===
 
 enum Found {
-    Running { pid: u32, started: Timestamp },
+    Running { pid: u32, started: Timestamp, frozen: bool },
     Ended(Ended),
     Nothing,
     NoAnswer,
@@ -119,7 +132,9 @@ enum Found {
 fn find(observed: &Observed, id: &ContainerId) -> Found {
     match observed {
         Observed::Shim { tasks } => match tasks.iter().find(|(task, _)| task == id) {
-            Some((_, ObservedTask::Running { pid, started })) => Found::Running { pid: *pid, started: *started },
+            Some((_, ObservedTask::Running { pid, started, frozen })) => {
+                Found::Running { pid: *pid, started: *started, frozen: *frozen }
+            }
             Some((_, ObservedTask::Ended(ended))) => Found::Ended(ended.clone()),
             None => Found::Nothing,
         },

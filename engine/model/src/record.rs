@@ -1,9 +1,10 @@
 //! What is stored: two records for each object from its first day.
 //!
-//! What was asked for has the durability its namespace declares; what is, is always of the boot class.
+//! What was asked for has the durability its namespace declares, once its creation is done: until then it is of the boot class,
+//! so that a creation that the node's end cut off is forgotten. What is, is always of the boot class.
 
 use crate::container::{ContainerSpec, Resources};
-use crate::container_state::ContainerState;
+use crate::container_state::{Checked, ContainerState};
 use crate::id::{ContainerId, SandboxId};
 use crate::sandbox::SandboxSpec;
 use crate::sandbox_state::SandboxState;
@@ -48,10 +49,21 @@ pub struct ContainerAsked {
     /// What it is to use instead, while that is being written to its cgroup. Found after a crash, it is written again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Resources>,
+    /// What was found out about it when it was created; in a record that outlasts a boot, where no state does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Checked>,
     /// Bytes owned by the facade: for the CRI the request itself.
     pub annex: Vec<u8>,
+    /// How often the annex was replaced: who replaces it says which one it knows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub annex_generation: u64,
     /// How long this record must last.
     pub durability: Durability,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Everything stored, as found at start.

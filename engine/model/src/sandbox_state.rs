@@ -5,11 +5,13 @@
 //!    │ failure, stop            │ shim died: likewise             │ failure: Stopping
 //!    ▼                          ▼
 //! Removing ◄── remove ── Ready, NotReady      Removing ─► Gone
+//! of a container alone: Creating (a record, while its container is created) ─► NotReady
 //! ```
 //!
-//! [`step`] says what comes next and the one effect owed; it does nothing itself. Every pair is in `docs/state-machine.md`. A state knows how far it is, so that each
-//! outcome asks for the next effect, and undo is what `step` answers to a failure: the same effects that removal and
-//! recovery use. Every effect may run twice.
+//! [`step`] says what comes next and the one effect owed; it does nothing itself. Every pair is in `docs/state-machine.md`. A
+//! state knows how far it is, so that each outcome asks for the next effect, and undo is what `step` answers to a failure: the
+//! same effects that removal and recovery use. Every effect may run twice. What a sandbox of one container hears of it is
+//! said by [`crate::alone`].
 
 use crate::error::{ErrorKind, Failure};
 use crate::time::Timestamp;
@@ -88,6 +90,8 @@ pub enum Raising {
     Shim,
     /// Network attachments.
     Network,
+    /// Neither: its one container is being created, and the sandbox stays a record until that is started.
+    Container,
 }
 
 /// How far the taking down is.
@@ -148,6 +152,12 @@ pub enum SandboxEvent {
     StartAsked,
     /// A caller wants it gone, with its containers.
     RemoveAsked,
+    /// Its one container is created.
+    ContainerCreated,
+    /// Its one container has ended, or its start has come to nothing.
+    ContainerEnded,
+    /// Its one container is gone for good; with the reason, when its creation failed.
+    ContainerGone(Option<Failure>),
     /// The shim died by itself.
     ShimGone,
     /// The daemon died while an effect was under way: whatever it was doing may be half done.
@@ -196,6 +206,12 @@ pub fn begin(now: Timestamp) -> SandboxStep {
     (SandboxState::Creating { since: now, stage: Raising::Shim }, Some(SandboxEffect::RaiseShim))
 }
 
+/// Returns the first state of a sandbox that is a record until its one container is started. It owes no effect.
+#[must_use]
+pub fn begin_alone(now: Timestamp) -> SandboxState {
+    SandboxState::Creating { since: now, stage: Raising::Container }
+}
+
 /// Returns the state that follows, and the effect owed.
 pub fn step(state: &SandboxState, event: SandboxEvent, now: Timestamp) -> Result<SandboxStep, SandboxRefused> {
     use SandboxState as S;
@@ -239,6 +255,10 @@ fn raising(
     Ok(match (stage, event) {
         (Raising::Shim, E::ShimRaised) => (at(Raising::Network), Some(Do::Attach)),
         (Raising::Network, E::Attached(attachments)) => (SandboxState::Ready { since: now, attachments }, None),
+        (Raising::Container, E::ContainerCreated) => (SandboxState::NotReady { since: now, why: None }, None),
+        // There was never a shim.
+        (Raising::Container, E::ContainerGone(why)) => remove_from(Leaving::Containers, why),
+        (Raising::Shim | Raising::Network, E::ContainerGone(why)) => remove(why),
         (_, E::Failed(Do::RaiseShim | Do::Attach, failure)) => undo(failure),
         (_, E::StopAsked) => {
             undo(Failure::new(ErrorKind::Cancelled, "the sandbox was stopped while it was being built"))
@@ -253,7 +273,7 @@ fn raising(
         (_, E::StartAsked) => return Err(SandboxRefused::StillCreating),
         // Outcomes of effects that this state no longer owes.
         (_, E::ShimRaised | E::Attached(_) | E::ShimDropped | E::Detached | E::ContainersGone)
-        | (_, E::Forgotten | E::Failed(..) | E::Due) => (state.clone(), None),
+        | (_, E::ContainerCreated | E::ContainerEnded | E::Forgotten | E::Failed(..) | E::Due) => (state.clone(), None),
     })
 }
 
@@ -262,9 +282,10 @@ fn ready(state: &SandboxState, event: SandboxEvent) -> SandboxStep {
     match event {
         // A dead shim is undone as a stop: its processes are killed by their cgroup, its address is given back.
         E::ShimGone => stop(Some(Failure::new(ErrorKind::Internal, "the shim died"))),
-        E::StopAsked => stop(None),
+        E::StopAsked | E::ContainerEnded => stop(None),
         E::RemoveAsked => remove(None),
-        E::StartAsked | E::Interrupted | E::Due => (state.clone(), None),
+        E::ContainerGone(why) => remove(why),
+        E::StartAsked | E::Interrupted | E::Due | E::ContainerCreated => (state.clone(), None),
         E::ShimRaised | E::Attached(_) | E::ShimDropped | E::Detached => (state.clone(), None),
         E::ContainersGone | E::Forgotten | E::Failed(..) => (state.clone(), None),
     }
@@ -275,10 +296,10 @@ fn not_ready(state: &SandboxState, event: SandboxEvent, now: Timestamp) -> Sandb
     match event {
         E::StartAsked => (SandboxState::Starting { since: now, stage: Raising::Shim }, Some(Do::RaiseShim)),
         // Shim and network are down already.
-        E::RemoveAsked => {
-            (SandboxState::Removing { leave: at(Leaving::Containers), why: None }, Some(Do::DropContainers))
-        }
+        E::RemoveAsked => remove_from(Leaving::Containers, None),
+        E::ContainerGone(why) => remove_from(Leaving::Containers, why),
         E::StopAsked | E::ShimGone | E::Interrupted | E::Due => (state.clone(), None),
+        E::ContainerCreated | E::ContainerEnded => (state.clone(), None),
         E::ShimRaised | E::Attached(_) | E::ShimDropped | E::Detached => (state.clone(), None),
         E::ContainersGone | E::Forgotten | E::Failed(..) => (state.clone(), None),
     }
@@ -299,8 +320,10 @@ fn stopping(
         (stage, E::Failed(effect, _)) if effect == stage.effect() => (with(leave.failed(now)), None),
         (stage, E::StopAsked | E::Interrupted | E::Due) => (with(leave.again()), Some(stage.effect())),
         (stage, E::RemoveAsked) => (SandboxState::Removing { leave: leave.again(), why: None }, Some(stage.effect())),
+        (stage, E::ContainerGone(why)) => (SandboxState::Removing { leave: leave.again(), why }, Some(stage.effect())),
         (_, E::StartAsked) => return Err(SandboxRefused::Stopping),
         (_, E::ShimRaised | E::Attached(_) | E::ShimDropped | E::Detached | E::ShimGone)
+        | (_, E::ContainerCreated | E::ContainerEnded)
         | (_, E::ContainersGone | E::Forgotten | E::Failed(..)) => (state.clone(), None),
     })
 }
@@ -324,6 +347,7 @@ fn removing(
         (stage, E::RemoveAsked | E::Interrupted | E::Due) => (with(leave.again()), Some(stage.effect())),
         (_, E::StartAsked) => return Err(SandboxRefused::Leaving),
         (_, E::StopAsked | E::ShimGone | E::ShimRaised | E::Attached(_) | E::ShimDropped)
+        | (_, E::ContainerCreated | E::ContainerEnded | E::ContainerGone(_))
         | (_, E::Detached | E::ContainersGone | E::Forgotten | E::Failed(..)) => (state.clone(), None),
     })
 }
@@ -338,7 +362,11 @@ fn stop(why: Option<Failure>) -> SandboxStep {
 
 /// The undo of everything: a failed creation, a removal and recovery all end here.
 fn remove(why: Option<Failure>) -> SandboxStep {
-    (SandboxState::Removing { leave: at(Leaving::Shim), why }, Some(SandboxEffect::DropShim))
+    remove_from(Leaving::Shim, why)
+}
+
+fn remove_from(stage: Leaving, why: Option<Failure>) -> SandboxStep {
+    (SandboxState::Removing { leave: at(stage), why }, Some(stage.effect()))
 }
 
 // === impl Leave ===
@@ -385,6 +413,7 @@ impl SandboxState {
             Self::Creating { stage, .. } | Self::Starting { stage, .. } => match stage {
                 Raising::Shim => "raise shim",
                 Raising::Network => "attach network",
+                Raising::Container => "create its container",
             },
             Self::Stopping { leave, .. } | Self::Removing { leave, .. } => match leave.stage {
                 Leaving::Shim => "drop shim",

@@ -32,6 +32,10 @@ fn sandbox_event() -> impl Strategy<Value = SandboxEvent> {
         Just(StopAsked),
         Just(StartAsked),
         Just(RemoveAsked),
+        Just(ContainerCreated),
+        Just(ContainerEnded),
+        Just(ContainerGone(None)),
+        Just(ContainerGone(Some(failure()))),
         Just(ShimGone),
         Just(Interrupted),
         Just(Due),
@@ -84,6 +88,7 @@ fn container_event() -> impl Strategy<Value = ContainerEvent> {
         Just(Interrupted),
         Just(Signalled),
         Just(SandboxDown),
+        Just(SandboxFailed(failure())),
         Just(Due),
     ]
 }
@@ -107,8 +112,12 @@ const STEPS_MAX: usize = 50;
 
 proptest! {
     #[test]
-    fn a_sandbox_can_be_removed_from_everywhere(events in prop::collection::vec(sandbox_event(), 0..30)) {
-        let (mut state, mut owed) = sandbox::begin(Timestamp(1));
+    fn a_sandbox_can_be_removed_from_everywhere(
+        events in prop::collection::vec(sandbox_event(), 0..30),
+        alone in any::<bool>(),
+    ) {
+        let first = (sandbox::begin_alone(Timestamp(1)), None);
+        let (mut state, mut owed) = if alone { first } else { sandbox::begin(Timestamp(1)) };
         for event in events {
             if let Ok((next, effect)) = sandbox::step(&state, event, Timestamp(2)) {
                 state = next;
@@ -189,6 +198,7 @@ proptest! {
             let Ok((next, _)) = container::step(&state, event.clone(), Timestamp(2)) else { continue };
             if let ContainerState::Exited { ended: before, .. } = &state {
                 let again = matches!(next, ContainerState::Starting { .. }) && event == ContainerEvent::StartAsked;
+                let again = again || matches!(event, ContainerEvent::SandboxFailed(_));
                 prop_assert!(again || next.end() == Some(before), "{event:?}: {next:?}");
             }
             state = next;

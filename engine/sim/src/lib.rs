@@ -24,7 +24,7 @@ use orlop_model::container_state::Ended;
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::image::{Image, ImageConfig};
 use orlop_model::ports::{Ports, RuntimeListener};
-use orlop_model::record::Loaded;
+use orlop_model::record::{Durability, Loaded};
 use orlop_model::{ContainerId, ImageId, SandboxId, Timestamp};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -112,7 +112,7 @@ pub(crate) struct Shim {
 /// A process in memory.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
-    Running { pid: u32, started: Timestamp },
+    Running { pid: u32, started: Timestamp, frozen: bool },
     Ended(Ended),
 }
 
@@ -186,6 +186,30 @@ impl World {
         node.listener = None;
         (node.steps, node.dies_at, node.died, node.late_record) = (0, None, false, None);
         Self { inner: Arc::clone(&self.inner), daemon: node.daemon }
+    }
+
+    /// Boots the node anew: no daemon, no shim and no process is left, and no record that does not outlast a boot. Addresses and
+    /// writable layers stay, as those on a disk do.
+    #[must_use]
+    pub fn reboot(&self) -> Self {
+        let next = self.kill_daemon();
+        let mut node = next.node();
+        node.shims.clear();
+        node.limits.clear();
+        node.records.sandboxes.retain(|(asked, _)| asked.durability == Durability::Node);
+        node.records.containers.retain(|(asked, _)| asked.durability == Durability::Node);
+        node.records.sandboxes.iter_mut().for_each(|(_, state)| *state = None);
+        node.records.containers.iter_mut().for_each(|(_, state)| *state = None);
+        drop(node);
+        next
+    }
+
+    /// Returns whether a container's processes are frozen.
+    #[must_use]
+    pub fn is_frozen(&self, sandbox: &SandboxId, container: &ContainerId) -> bool {
+        let node = self.node();
+        let task = node.shims.get(sandbox).and_then(|shim| shim.tasks.get(container));
+        matches!(task, Some(Task::Running { frozen: true, .. }))
     }
 
     /// Makes the daemon die at its n-th step, whichever it is. What it has under way then stops where it is.

@@ -41,16 +41,24 @@ impl World {
         let started = if short {
             Task::Ended(Ended { started: Some(at), finished: at, exit: SHORT_LIFE })
         } else {
-            Task::Running { pid, started: at }
+            Task::Running { pid, started: at, frozen: false }
         };
         Ok(match shim.tasks.entry(id.clone()).or_insert(started) {
-            Task::Running { pid, started } => (Launched::Running { pid: *pid, at: *started }, None),
+            Task::Running { pid, started, .. } => (Launched::Running { pid: *pid, at: *started }, None),
             Task::Ended(ended) => (Launched::Running { pid, at: ended.started.unwrap_or(at) }, Some(ended.clone())),
         })
     }
 }
 
 impl World {
+    fn set_frozen(&self, sandbox: &SandboxId, id: &ContainerId, to: bool) {
+        let mut node = self.node();
+        let task = node.shims.get_mut(sandbox).and_then(|shim| shim.tasks.get_mut(id));
+        if let Some(Task::Running { frozen, .. }) = task {
+            *frozen = to;
+        }
+    }
+
     fn is_deaf(&self) -> bool {
         let mut node = self.node();
         let deaf = node.deaf_per_mille;
@@ -131,7 +139,9 @@ impl Runtime for World {
                 return Err(Failure::new(ErrorKind::TimedOut, "the shim does not answer"));
             }
             let seen = |task: &Task| match task {
-                Task::Running { pid, started } => ObservedTask::Running { pid: *pid, started: *started },
+                Task::Running { pid, started, frozen } => {
+                    ObservedTask::Running { pid: *pid, started: *started, frozen: *frozen }
+                }
                 Task::Ended(ended) => ObservedTask::Ended(ended.clone()),
             };
             let ended = |(id, task): (&ContainerId, &Task)| match task {
@@ -192,12 +202,20 @@ impl Runtime for World {
         self.signal(sandbox, id, SIGKILL)
     }
 
-    fn freeze<'a>(&'a self, _sandbox: &'a SandboxId, _id: &'a ContainerId) -> Answer<'a, Result<()>> {
-        Box::pin(self.effect("freeze"))
+    fn freeze<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>> {
+        Box::pin(async move {
+            self.effect("freeze").await?;
+            self.set_frozen(sandbox, id, true);
+            self.answers(()).await
+        })
     }
 
-    fn thaw<'a>(&'a self, _sandbox: &'a SandboxId, _id: &'a ContainerId) -> Answer<'a, Result<()>> {
-        Box::pin(self.effect("thaw"))
+    fn thaw<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>> {
+        Box::pin(async move {
+            self.effect("thaw").await?;
+            self.set_frozen(sandbox, id, false);
+            self.answers(()).await
+        })
     }
 
     fn drop_task<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>> {

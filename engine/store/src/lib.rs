@@ -146,7 +146,11 @@ impl Store {
         let body = body?;
         self.blocking(move |inner| match durability {
             Durability::Boot => inner.boot.put(kind, &id, &body),
-            Durability::Node => inner.node.put(kind, &id, &body),
+            Durability::Node => {
+                inner.node.put(kind, &id, &body)?;
+                // Of while it was being created. Left by a crash, it is passed over: the flushed one counts.
+                inner.boot.delete(kind, &id)
+            }
         })
         .await
     }

@@ -119,6 +119,8 @@ fn container() -> ContainerAsked {
             oom_score_adj: Some(-997),
         },
         update: None,
+        checked: None,
+        annex_generation: 0,
         annex: Vec::new(),
         durability: Durability::Node,
     }

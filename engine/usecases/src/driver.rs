@@ -3,17 +3,20 @@
 //! It never waits for an effect: effects run beside it, at most one per object at a time, and come back as messages; a grace
 //! period is a timer; a stop that arrives during creation takes the place of the effects still owed.
 
+mod alone;
+mod annex;
 mod container;
 mod outcome;
 mod sandbox;
 mod update;
 
+use crate::annex::Annexed;
 use crate::cell::Cell;
 use crate::engine::Node;
 use crate::wanted::{ContainerWanted, SandboxWanted};
 use crate::write;
 use orlop_model::container::Resources;
-use orlop_model::container_state::{ContainerEffect, ContainerEvent, ContainerState, Ended, Preparing};
+use orlop_model::container_state::{ContainerEffect, ContainerEvent, ContainerState, Ended, Force, Preparing};
 use orlop_model::error::{Failure, Result};
 use orlop_model::ports::Observed;
 use orlop_model::reconcile;
@@ -41,6 +44,10 @@ pub(crate) enum Message {
     Container { id: ContainerId, event: Option<ContainerEvent>, wait: Option<(ContainerWanted, Reply)> },
     /// A new container, entered in the registry already.
     Create { asked: Arc<ContainerAsked>, rules: Rules, reply: Reply },
+    /// The removal of a container alone, with its sandbox.
+    RemoveAlone { id: ContainerId, force: Force, reply: Reply },
+    /// Another annex for a container, when the one that is there is of this generation.
+    Annex { id: ContainerId, generation: u64, annex: Vec<u8>, reply: oneshot::Sender<Result<Annexed>> },
     /// A start, under the rules of the facade that asks.
     Start { id: ContainerId, rules: Rules, reply: Reply },
     /// A change of what a container may use.
@@ -104,6 +111,10 @@ pub(crate) struct Driver {
     containers: BTreeMap<ContainerId, (Arc<ContainerAsked>, ContainerCell)>,
     /// Containers to start once the sandbox is ready, with who asked.
     after_ready: Vec<(ContainerId, Reply)>,
+    /// Containers to start once the sandbox is down and can be started anew, with who asked.
+    after_stopped: Vec<(ContainerId, Reply)>,
+    /// Why the creation of the one container failed.
+    uncreated: Option<Failure>,
     /// Containers that were taken up, while their shim has not been heard.
     unheard: BTreeSet<ContainerId>,
     /// Changes of limits that are under way or wait.
@@ -121,6 +132,8 @@ impl Driver {
             give_up: None,
             containers: BTreeMap::new(),
             after_ready: Vec::new(),
+            after_stopped: Vec::new(),
+            uncreated: None,
             unheard: BTreeSet::new(),
             updates: BTreeMap::new(),
         }
@@ -168,6 +181,7 @@ impl Driver {
         while !matches!(self.sandbox.state, SandboxState::Gone { .. }) {
             let Some(message) = mail.recv().await else { return };
             self.hear(message).await;
+            self.settle_alone().await;
         }
         // From here on nothing is entered for this sandbox; what still lies in the mail is dropped with it, and who waits for
         // an answer finds that the sandbox is gone.
@@ -182,6 +196,8 @@ impl Driver {
             Message::Sandbox { event, wait } => self.ask_sandbox(event, wait).await,
             Message::Container { id, event, wait } => self.ask_container(&id, event, wait).await,
             Message::Create { asked, rules, reply } => self.create(asked, rules, reply).await,
+            Message::RemoveAlone { id, force, reply } => self.remove_alone(&id, force, reply).await,
+            Message::Annex { id, generation, annex, reply } => self.annex(&id, generation, annex, reply).await,
             Message::Start { id, rules, reply } => self.start(&id, rules, reply).await,
             Message::Update { id, change, reply } => self.update(&id, change, reply).await,
             Message::Updated { id, result } => self.updated(&id, result).await,

@@ -10,7 +10,7 @@ use crate::usage::Samples;
 use orlop_model::container_state::{ContainerEvent, Ended};
 use orlop_model::error::Result;
 use orlop_model::ports::{Ports, RuntimeListener};
-use orlop_model::record::{Durability, SandboxAsked};
+use orlop_model::record::{ContainerAsked, Durability, SandboxAsked};
 use orlop_model::sandbox_state::SandboxEvent;
 use orlop_model::{ContainerId, Namespace, SandboxId};
 use prometheus::IntCounter;
@@ -97,7 +97,7 @@ impl Node {
     fn new(ports: Ports) -> Self {
         let shims_lost = IntCounter::new("orlop_shims_lost_total", "Shims that died by themselves.");
         let stages = Arc::new(Stages::new(Arc::clone(&ports.clock)));
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(Arc::clone(&ports.clock)));
         let shims_lost = shims_lost.expect("the name keeps to the rules");
         Self { ports, registry, samples: Arc::default(), stages, shims_lost }
     }
@@ -109,6 +109,20 @@ pub(crate) fn begin_sandbox(node: &Node, asked: Arc<SandboxAsked>, mail: Mail, r
     let state = crate::driver::unwritten_sandbox(&asked.id, asked.created_at);
     let driver = Driver::new(node.clone(), inbox, asked, state);
     node.ports.clock.spawn("sandbox driver", Box::pin(driver.begin(outbox, reply)));
+}
+
+/// Makes the driver of a new container alone and lets it create.
+pub(crate) fn begin_alone(
+    node: &Node,
+    asked: Arc<SandboxAsked>,
+    container: Arc<ContainerAsked>,
+    mail: Mail,
+    reply: Reply,
+) {
+    let Mail { inbox, outbox } = mail;
+    let state = orlop_model::sandbox_state::begin_alone(asked.created_at);
+    let driver = Driver::new(node.clone(), inbox, asked, state);
+    node.ports.clock.spawn("sandbox driver", Box::pin(driver.begin_alone(container, outbox, reply)));
 }
 
 /// Both ends of a driver's mail.

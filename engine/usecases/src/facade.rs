@@ -1,5 +1,10 @@
 //! What a facade may ask of the node.
 
+mod alone;
+mod control;
+
+pub use alone::CreateAlone;
+
 use crate::driver::{Message, Rules};
 use crate::engine::{Engine, Mail, Policy, begin_sandbox};
 use crate::registry::{ContainerView, Named, SandboxView};
@@ -10,7 +15,7 @@ use orlop_model::container_state::{ContainerEvent, ContainerState, Force, Prepar
 use orlop_model::error::Result;
 use orlop_model::ports::{ExecOutput, Images, internal};
 use orlop_model::record::{ContainerAsked, SandboxAsked};
-use orlop_model::sandbox::SandboxSpec;
+use orlop_model::sandbox::{SandboxEnd, SandboxSpec};
 use orlop_model::sandbox_state::{SandboxEvent, SandboxState};
 use orlop_model::{ContainerId, ErrorKind, Failure, Namespace, SandboxId};
 use std::sync::Arc;
@@ -152,14 +157,21 @@ impl Facade {
     pub async fn create_container(&self, wanted: CreateContainer) -> Result<ContainerId> {
         let _slot = self.slot()?;
         let node = &self.engine.node;
-        let pod = self.own_sandbox(&wanted.spec.sandbox)?.asked.id.clone();
+        let pod = self.own_sandbox(&wanted.spec.sandbox)?;
+        if pod.asked.spec.ends == SandboxEnd::WithContainer {
+            let message = format!("sandbox {} has its one container", pod.asked.id);
+            return Err(Failure::new(ErrorKind::InvalidArgument, message));
+        }
+        let pod = pod.asked.id.clone();
         let asked = Arc::new(ContainerAsked {
             id: ContainerId::from_random(node.ports.clock.random()),
             created_at: node.ports.clock.now(),
             spec: wanted.spec,
             resources: wanted.resources,
             update: None,
+            checked: None,
             annex: wanted.annex,
+            annex_generation: 0,
             durability: self.policy.durability,
         });
         for _ in 0..NAME_TRIES_MAX {
@@ -200,10 +212,14 @@ impl Facade {
         told.unwrap_or_else(|| Err(gone("container", id))).map(|()| Changed::Yes)
     }
 
-    /// Stops a container and waits for its end.
+    /// Stops a container and waits for its end. One that was never started ends unstarted, where an ended one can't start again;
+    /// where it can, it stays as it is, and a start that is still about its sandbox is given up.
     pub async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<Changed> {
         let _slot = self.slot()?;
         let view = self.own_container(id)?;
+        if self.policy.restart && matches!(view.state, ContainerState::Created { .. } | ContainerState::Exited { .. }) {
+            return Ok(if self.stop_being_started(&view).await? { Changed::Yes } else { Changed::No });
+        }
         self.wait_container(&view, Some(ContainerEvent::StopAsked { grace }), ContainerWanted::Ended).await?;
         Ok(if matches!(view.state, ContainerState::Exited { .. }) { Changed::No } else { Changed::Yes })
     }
@@ -212,6 +228,9 @@ impl Facade {
     pub async fn remove_container(&self, id: &ContainerId, force: Force) -> Result<Changed> {
         let _slot = self.slot()?;
         let view = self.own_container(id)?;
+        if self.alone(&view).is_some() {
+            return self.remove_alone(&view, force).await.map(|()| Changed::Yes);
+        }
         self.wait_container(&view, Some(ContainerEvent::RemoveAsked(force)), ContainerWanted::Gone).await?;
         Ok(Changed::Yes)
     }

@@ -7,7 +7,9 @@
 //! Always: a state is recorded before its effect is performed; an object has at most one effect under way; what is listed
 //! is a snapshot and waits for nothing.
 
+mod annex;
 mod cell;
+mod changes;
 mod driver;
 mod engine;
 mod exec;
@@ -18,6 +20,7 @@ mod perform;
 mod recover;
 mod registry;
 mod reopen;
+mod signal;
 mod stage;
 mod stages;
 mod sweep;
@@ -25,8 +28,10 @@ mod usage;
 mod wanted;
 mod write;
 
+pub use annex::Annexed;
+pub use changes::{Change, Changes, News};
 pub use engine::{Engine, Policy};
-pub use facade::{Changed, CreateContainer, Difference, Facade, Health, RunSandbox};
+pub use facade::{Changed, CreateAlone, CreateContainer, Difference, Facade, Health, RunSandbox};
 pub use recover::Recovered;
 pub use registry::{ContainerView, SandboxView};
 pub use usage::{ContainerUsage, SandboxUsage};

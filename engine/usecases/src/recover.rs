@@ -8,12 +8,12 @@ use crate::engine::{Mail, Node};
 use crate::registry::{ContainerView, Named, SandboxView};
 use crate::sweep;
 use orlop_model::SandboxId;
-use orlop_model::container_state::{Checked, ContainerState, Ended, Exit};
+use orlop_model::container_state::{ContainerState, Ended, Exit};
 use orlop_model::error::Result;
 use orlop_model::ports::Observed;
 use orlop_model::reconcile::{Action, World, reconcile};
 use orlop_model::record::{ContainerAsked, Durability, Loaded, SandboxAsked};
-use orlop_model::sandbox_state::{SandboxState, retry_pause};
+use orlop_model::sandbox_state::{Leave, Leaving, SandboxState, retry_pause};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,12 +63,13 @@ pub(crate) async fn recover(node: &Node) -> Result<Recovered> {
     Ok(recovered)
 }
 
-/// Gives a state to what has none: a creation cut off between its two records, or a record that outlived its boot.
+/// Gives a state to what has none: a creation cut off between its two records, or a record that outlived its boot. Of the
+/// latter, an address may have outlived it too, and is given back.
 fn fill_in(loaded: &mut Loaded) {
     for (asked, state) in &mut loaded.sandboxes {
         state.get_or_insert_with(|| match asked.durability {
             Durability::Boot => unwritten_sandbox(&asked.id, asked.created_at),
-            Durability::Node => SandboxState::NotReady { since: asked.created_at, why: None },
+            Durability::Node => SandboxState::Stopping { leave: down(), why: None },
         });
     }
     for (asked, state) in &mut loaded.containers {
@@ -76,10 +77,15 @@ fn fill_in(loaded: &mut Loaded) {
             Durability::Boot => unwritten_container(&asked.id, asked.created_at),
             Durability::Node => {
                 let ended = Ended { started: None, finished: asked.created_at, exit: Exit::Unknown };
-                ContainerState::Exited { ended, checked: Checked::default(), task: None }
+                ContainerState::Exited { ended, checked: asked.checked.clone().unwrap_or_default(), task: None }
             }
         });
     }
+}
+
+/// Everything is still to be taken down.
+fn down() -> Leave {
+    Leave { stage: Leaving::Shim, failures: 0, retry_at: None }
 }
 
 async fn leftovers(node: &Node) -> Result<World> {

@@ -1,11 +1,13 @@
 //! What exists, as everybody may see it: snapshots, names, and where each object's driver listens.
 
+use crate::changes::{Changes, Hubs};
 use crate::driver::Inbox;
 use orlop_model::container_state::ContainerState;
 use orlop_model::error::{ErrorKind, Failure, Result};
+use orlop_model::ports::Clock;
 use orlop_model::record::{ContainerAsked, SandboxAsked};
 use orlop_model::sandbox_state::SandboxState;
-use orlop_model::{ContainerId, Namespace, NaturalKey, SandboxId};
+use orlop_model::{ContainerId, ImageId, Namespace, NaturalKey, SandboxId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,9 +30,9 @@ pub struct ContainerView {
 }
 
 /// Everything that exists. Its lock is held for look-ups only, never while something is done.
-#[derive(Default)]
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Default)]
@@ -40,6 +42,7 @@ pub(crate) struct Inner {
     sandbox_names: HashMap<(Namespace, NaturalKey), SandboxId>,
     container_names: HashMap<(SandboxId, NaturalKey), ContainerId>,
     gone: u64,
+    hubs: Hubs,
 }
 
 /// Who has a name.
@@ -51,6 +54,10 @@ pub(crate) enum Named<V> {
 }
 
 impl Registry {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Mutex::default(), clock }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while the lock was held left maps that are whole: every change is one insertion or removal.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,7 +76,8 @@ impl Registry {
     pub(crate) fn enter_sandbox(&self, view: SandboxView, inbox: &Inbox) -> Named<SandboxView> {
         let mut inner = self.lock();
         let name = (view.asked.spec.namespace.clone(), view.asked.spec.key.clone());
-        if let Some(taken) = inner.sandbox_names.get(&name).and_then(|id| inner.sandboxes.get(id)) {
+        let by_name = inner.sandbox_names.get(&name).and_then(|id| inner.sandboxes.get(id));
+        if let Some(taken) = by_name.or_else(|| inner.sandboxes.get(&view.asked.id)) {
             return Named::Taken(Arc::clone(&taken.0));
         }
         inner.sandbox_names.insert(name, view.asked.id.clone());
@@ -90,7 +98,13 @@ impl Registry {
             inner.gone += 1;
             inner.sandbox_names.remove(&(view.asked.spec.namespace.clone(), view.asked.spec.key.clone()));
         }
-        inner.containers.retain(|_, view| view.asked.spec.sandbox != *id);
+        let (left, kept) =
+            std::mem::take(&mut inner.containers).into_iter().partition(|(_, view)| view.asked.spec.sandbox == *id);
+        inner.containers = kept;
+        let left: BTreeMap<ContainerId, Arc<ContainerView>> = left;
+        for view in left.into_values() {
+            inner.hubs.tell(self.clock.now(), &view, shown(&view), None);
+        }
         inner.container_names.retain(|(sandbox, _), _| sandbox != id);
     }
 
@@ -145,20 +159,37 @@ impl Registry {
     }
 
     pub(crate) fn publish_container(&self, id: &ContainerId, state: &ContainerState) {
-        if let Some(view) = self.lock().containers.get_mut(id) {
-            *view = Arc::new(ContainerView { asked: Arc::clone(&view.asked), state: state.clone() });
-        }
+        self.replace(id, |view| ContainerView { asked: Arc::clone(&view.asked), state: state.clone() });
     }
 
     pub(crate) fn publish_asked(&self, asked: &Arc<ContainerAsked>) {
-        if let Some(view) = self.lock().containers.get_mut(&asked.id) {
-            *view = Arc::new(ContainerView { asked: Arc::clone(asked), state: view.state.clone() });
-        }
+        self.replace(&asked.id, |view| ContainerView { asked: Arc::clone(asked), state: view.state.clone() });
+    }
+
+    fn replace(&self, id: &ContainerId, by: impl FnOnce(&ContainerView) -> ContainerView) {
+        let mut inner = self.lock();
+        let Inner { containers, hubs, .. } = &mut *inner;
+        let Some(view) = containers.get_mut(id) else { return };
+        let old = std::mem::replace(view, Arc::new(by(view)));
+        hubs.tell(self.clock.now(), view, shown(&old), shown(view));
+    }
+
+    /// Subscribes to the changes that come after the list.
+    pub(crate) fn subscribe(&self, namespace: &Namespace) -> (Vec<Arc<ContainerView>>, Changes) {
+        let mut inner = self.lock();
+        (listed(&inner, namespace), inner.hubs.subscribe(namespace))
+    }
+
+    pub(crate) fn images_in_use(&self, namespace: &Namespace) -> Vec<(ImageId, ContainerId)> {
+        let inner = self.lock();
+        let own = inner.containers.values().filter(|view| view.asked.spec.namespace == *namespace);
+        own.map(|view| (view.asked.spec.image.clone(), view.asked.id.clone())).collect()
     }
 
     pub(crate) fn leave_container(&self, id: &ContainerId) {
         let mut inner = self.lock();
         if let Some(view) = inner.containers.remove(id) {
+            inner.hubs.tell(self.clock.now(), &view, shown(&view), None);
             inner.container_names.remove(&(view.asked.spec.sandbox.clone(), view.asked.spec.key.clone()));
         }
     }
@@ -169,12 +200,7 @@ impl Registry {
 
     /// Returns the listed containers of a namespace, oldest first.
     pub(crate) fn containers(&self, namespace: &Namespace) -> Vec<Arc<ContainerView>> {
-        let inner = self.lock();
-        let all = inner.containers.values();
-        let mut views: Vec<_> = all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()).cloned().collect();
-        drop(inner);
-        views.sort_by_key(|view| view.asked.created_at);
-        views
+        listed(&self.lock(), namespace)
     }
 
     pub(crate) fn find_container(&self, namespace: &Namespace, text: &str) -> Result<Arc<ContainerView>> {
@@ -186,6 +212,18 @@ impl Registry {
             v.asked.id.as_str()
         })
     }
+}
+
+fn listed(inner: &Inner, namespace: &Namespace) -> Vec<Arc<ContainerView>> {
+    let all = inner.containers.values();
+    let mut views: Vec<_> = all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()).cloned().collect();
+    views.sort_by_key(|view| view.asked.created_at);
+    views
+}
+
+/// Returns a view, when lists show it.
+fn shown(view: &Arc<ContainerView>) -> Option<Arc<ContainerView>> {
+    view.listed().then(|| Arc::clone(view))
 }
 
 fn bad_id(what: &str, text: &str, bad: &orlop_model::id::BadId) -> Failure {

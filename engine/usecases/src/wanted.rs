@@ -25,6 +25,10 @@ pub(crate) enum ContainerWanted {
     Started,
     /// Nothing runs in it any more.
     Ended,
+    /// Its processes are frozen.
+    Frozen,
+    /// They are not, or there are none.
+    Thawed,
     /// Nothing is left.
     Gone,
 }
@@ -65,6 +69,13 @@ pub(crate) fn container(wanted: ContainerWanted, state: &ContainerState, wrong: 
         // A process that can't be killed: who waits learns why; killing goes on.
         (W::Ended, S::Stopping { how: Stopping::Killed, .. }) => last.map(standing).map(Err),
         (W::Ended, S::Exited { .. }) => Some(acknowledged(wrong)),
+        (W::Frozen, S::Created { .. } | S::Starting { .. }) => None,
+        (W::Frozen, S::Running(_)) | (W::Thawed, S::Frozen(_)) => last.cloned().map(Err),
+        // Recorded or not: after a crash the cgroup itself says so.
+        (W::Frozen, S::Frozen(_)) | (W::Thawed, S::Running(_)) => Some(Ok(())),
+        (W::Frozen, S::Stopping { .. } | S::Lost(_) | S::Exited { .. }) => Some(Err(not_frozen())),
+        (W::Thawed, S::Created { .. } | S::Starting { .. } | S::Stopping { .. }) => Some(Ok(())),
+        (W::Thawed, S::Lost(_) | S::Exited { .. }) => Some(Ok(())),
         (W::Gone, S::Created { .. } | S::Starting { .. } | S::Running(_) | S::Frozen(_)) => None,
         (W::Gone, S::Stopping { .. } | S::Lost(_) | S::Exited { .. }) => None,
         (_, S::Removing(removal)) => {
@@ -76,12 +87,19 @@ pub(crate) fn container(wanted: ContainerWanted, state: &ContainerState, wrong: 
                 // Once the task is dropped nothing runs, however long the rest takes.
                 W::Ended if removal.leave.stage != Leaving::Task => Some(Ok(())),
                 W::Ended if stuck => last.map(standing).map(Err),
+                W::Frozen => Some(Err(not_frozen())),
+                W::Thawed => Some(Ok(())),
                 W::Created | W::Ended | W::Gone => None,
             }
         }
         (W::Created | W::Started, S::Gone { why }) => Some(Err(unbuilt(why.as_ref(), None))),
-        (W::Ended | W::Gone, S::Gone { .. }) => Some(Ok(())),
+        (W::Frozen, S::Gone { .. }) => Some(Err(not_frozen())),
+        (W::Ended | W::Thawed | W::Gone, S::Gone { .. }) => Some(Ok(())),
     }
+}
+
+fn not_frozen() -> Failure {
+    Failure::new(ErrorKind::WrongState, "the container ended before its processes were frozen")
 }
 
 /// A program that ran and ended at once was started all the same.

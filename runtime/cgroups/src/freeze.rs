@@ -46,6 +46,16 @@ impl Leaf {
         Ok(asked)
     }
 
+    /// Says whether all of its processes are frozen.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        for freezer in self.freezers() {
+            if freezer.is_frozen()? == Some(true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Asks for freezing and does not wait for it.
     pub(crate) fn ask_freeze(&self) -> Result<(), Error> {
         match self.freezers().next() {

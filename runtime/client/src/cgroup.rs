@@ -90,6 +90,13 @@ impl Cgroups {
         self.open(&parse(&format!("{sandbox}/{id}"))?)
     }
 
+    /// Says whether a container is frozen. One that has no cgroup is not.
+    pub(crate) fn is_frozen(&self, sandbox: &str, id: &ContainerId) -> Result<bool> {
+        let leaf = self.container(sandbox, id)?;
+        let frozen = leaf.map(|leaf| leaf.is_frozen()).transpose();
+        Ok(frozen.map_err(|error| failed("look whether the container is frozen", &error))?.unwrap_or(false))
+    }
+
     /// Kills what is in the cgroup of a container. Quiet when it is not there.
     pub(crate) fn kill_container(&self, sandbox: &str, id: &ContainerId) -> Result<()> {
         match self.container(sandbox, id)? {

@@ -93,7 +93,7 @@ pub(crate) async fn observe(client: &Client, id: &SandboxId) -> Result<Observed>
                 let Reply::Tasks(tasks) = answered.reply else {
                     return Err(Error::Unexpected { tried: tried.into() });
                 };
-                return Ok(Observed::Shim { tasks: parse(tasks, observed) });
+                return Ok(Observed::Shim { tasks: frozen(client, id, parse(tasks, observed)).await? });
             }
             Err(Error::Gone { .. }) => {}
             Err(error) => return Err(error),
@@ -198,9 +198,32 @@ async fn shut_down(shim: &Shim, id: &SandboxId) -> Result<Vec<(ContainerId, Ende
 
 fn observed(state: TaskState) -> ObservedTask {
     match state {
-        TaskState::Running { pid, started_ns } => ObservedTask::Running { pid, started: Timestamp(started_ns) },
+        TaskState::Running { pid, started_ns } => {
+            ObservedTask::Running { pid, started: Timestamp(started_ns), frozen: false }
+        }
         TaskState::Ended(record) => ObservedTask::Ended(ended(&record)),
     }
+}
+
+/// Looks which of the tasks that run are frozen: only their cgroups know.
+async fn frozen(
+    client: &Client,
+    sandbox: &SandboxId,
+    mut tasks: Vec<(ContainerId, ObservedTask)>,
+) -> Result<Vec<(ContainerId, ObservedTask)>> {
+    let Some(cgroup) = cgroup(client, sandbox).await? else { return Ok(tasks) };
+    let cgroups = Arc::clone(&client.cgroups);
+    let look = move || {
+        for (id, task) in &mut tasks {
+            let ObservedTask::Running { frozen, .. } = task else { continue };
+            *frozen = cgroups.is_frozen(&cgroup, id).unwrap_or_else(|error| {
+                warn!(container = %id, %error, "taken for not frozen");
+                false
+            });
+        }
+        Ok(tasks)
+    };
+    client.threads.own("look which containers are frozen", look).await
 }
 
 /// Turns a shim's list into the core's; what has no id of ours is passed over.

@@ -59,7 +59,7 @@ fn creating(state: &ContainerState, since: Timestamp, stage: Preparing, event: C
         }
         (_, E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Ended(_) | E::Frozen | E::Thawed)
         | (_, E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Silent | E::Answered)
-        | (_, E::Signalled | E::Due) => return quiet(state),
+        | (_, E::Signalled | E::SandboxFailed(_) | E::Due) => return quiet(state),
     })
 }
 
@@ -67,6 +67,8 @@ fn created(state: &ContainerState, checked: &Checked, event: ContainerEvent, now
     Ok(match event {
         E::StartAsked => (starting_since(now, checked), Some(Do::Start)),
         E::StopAsked { .. } | E::SandboxDown => (exited_as(unstarted(now), checked, None), None),
+        // There is no task of it.
+        E::SandboxFailed(failure) => (exited_as(not_run(failure.message, now), checked, None), None),
         // By way of the task: one whose start was cut off may yet have one.
         E::RemoveAsked(_) => remove(Leaving::Task, checked, Some(unstarted(now))),
         E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::NotRunning),
@@ -113,6 +115,7 @@ fn starting(
         E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::NotRunning),
         E::StartAsked | E::RootfsReady | E::Checked(_) | E::Frozen | E::Thawed | E::Signalled => return quiet(state),
         E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Silent | E::Answered | E::Due => return quiet(state),
+        E::SandboxFailed(_) => return quiet(state),
     })
 }
 
@@ -128,7 +131,7 @@ fn running(state: &ContainerState, task: &Task, event: ContainerEvent, now: Time
         E::RemoveAsked(Force::No) => return Err(ContainerRefused::StillRunning),
         E::ThawAsked | E::StartAsked | E::RootfsReady | E::Checked(_) | E::Started { .. } => return quiet(state),
         E::Thawed | E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) => return quiet(state),
-        E::Signalled | E::Answered | E::Interrupted | E::Due => return quiet(state),
+        E::Signalled | E::Answered | E::Interrupted | E::SandboxFailed(_) | E::Due => return quiet(state),
     })
 }
 
@@ -149,7 +152,7 @@ fn frozen(state: &ContainerState, task: &Task, event: ContainerEvent, now: Times
         E::StartAsked => return Err(ContainerRefused::Frozen),
         E::FreezeAsked | E::Frozen | E::RootfsReady | E::Checked(_) | E::Started { .. } => return quiet(state),
         E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) => return quiet(state),
-        E::Signalled | E::Answered | E::Interrupted | E::Due => return quiet(state),
+        E::Signalled | E::Answered | E::Interrupted | E::SandboxFailed(_) | E::Due => return quiet(state),
     })
 }
 
@@ -190,7 +193,7 @@ fn stopping(
         (_, E::RemoveAsked(Force::No)) => return Err(ContainerRefused::StillRunning),
         (_, E::StartAsked | E::FreezeAsked | E::ThawAsked) => return Err(ContainerRefused::Stopping),
         // A stop goes on whether the shim answers or not: the deadline must not be forgotten.
-        (_, E::Silent | E::Answered)
+        (_, E::Silent | E::Answered | E::SandboxFailed(_))
         | (_, E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Frozen | E::Thawed | E::TaskDropped)
         | (_, E::RootfsDropped | E::Forgotten | E::Failed(..) | E::Signalled | E::Due) => return quiet(state),
     })
@@ -200,13 +203,15 @@ fn lost(state: &ContainerState, task: &Task, event: ContainerEvent, now: Timesta
     Ok(match event {
         E::Ended(ended) => exit(ended, &task.checked),
         E::Answered => (ContainerState::Running(task.clone()), None),
+        // It answers, and is found so.
+        E::Frozen => (ContainerState::Frozen(task.clone()), None),
         E::StopAsked { grace } => ask_to_end(task, grace, now),
         E::SandboxDown => exit(unseen(task, now), &task.checked),
         E::RemoveAsked(_) => remove(Leaving::Task, &task.checked, None),
         E::StartAsked | E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::Lost),
-        E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Frozen | E::Thawed => return quiet(state),
+        E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Thawed => return quiet(state),
         E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..) => return quiet(state),
-        E::Signalled | E::Silent | E::Interrupted | E::Due => return quiet(state),
+        E::Signalled | E::Silent | E::Interrupted | E::SandboxFailed(_) | E::Due => return quiet(state),
     })
 }
 
@@ -223,6 +228,8 @@ fn exited(
         (None, E::StartAsked) => (starting_since(now, checked), Some(Do::Start)),
         // First the shim lets go of the task that has ended.
         (Some(_), E::StartAsked) => (starting_since(now, checked), Some(Do::DropTask)),
+        // How it ended before makes room for why it did not run again.
+        (task, E::SandboxFailed(failure)) => (exited_as(not_run(failure.message, now), checked, task.cloned()), None),
         (_, E::RemoveAsked(_)) => remove(Leaving::Task, checked, Some(ended.clone())),
         (Some(_), E::TaskDropped) => (with(None), None),
         (Some(leave), E::Failed(Do::DropTask, _)) => (with(Some(leave.failed(now))), None),
@@ -255,7 +262,7 @@ fn removing(state: &ContainerState, removal: &Removal, event: ContainerEvent, no
         (_, E::StartAsked | E::FreezeAsked | E::ThawAsked) => return Err(ContainerRefused::Leaving),
         (_, E::StopAsked { .. } | E::RootfsReady | E::Checked(_) | E::Started { .. } | E::Ended(_) | E::Frozen)
         | (_, E::Thawed | E::TaskDropped | E::RootfsDropped | E::Forgotten | E::Failed(..))
-        | (_, E::Signalled | E::Silent | E::Answered | E::SandboxDown) => return quiet(state),
+        | (_, E::Signalled | E::Silent | E::Answered | E::SandboxDown | E::SandboxFailed(_)) => return quiet(state),
     })
 }
 
@@ -285,8 +292,11 @@ fn exit(ended: Ended, checked: &Checked) -> ContainerStep {
 }
 
 fn never_started(message: String, checked: &Checked, now: Timestamp) -> ContainerStep {
-    let exit_as = Exit::NeverStarted { code: 128, message };
-    exit(Ended { started: None, finished: now, exit: exit_as }, checked)
+    exit(not_run(message, now), checked)
+}
+
+fn not_run(message: String, now: Timestamp) -> Ended {
+    Ended { started: None, finished: now, exit: Exit::NeverStarted { code: 128, message } }
 }
 
 fn unstarted(now: Timestamp) -> Ended {

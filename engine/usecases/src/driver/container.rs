@@ -25,10 +25,18 @@ impl Driver {
             drop(reply.send(Err(failure.while_trying("create container"))));
             return;
         }
+        self.begin_container(asked, Some(reply)).await;
+    }
+
+    /// Writes the records of a new container and begins to prepare it.
+    pub(super) async fn begin_container(&mut self, asked: Arc<ContainerAsked>, reply: Option<Reply>) {
+        let id = asked.id.clone();
         let (state, effect) = container_state::begin(self.node.ports.clock.now());
         let written = write::new_container(&self.node, &asked, &state).await;
         let mut cell = ContainerCell::new(state);
-        cell.wait(ContainerWanted::Created, reply);
+        if let Some(reply) = reply {
+            cell.wait(ContainerWanted::Created, reply);
+        }
         if written.is_ok() {
             cell.owe(effect);
         }
@@ -49,6 +57,11 @@ impl Driver {
             drop(reply.send(Err(failure)));
             return;
         }
+        if self.is_alone() && self.must_go_down_first(id) {
+            self.after_stopped.retain(|(_, waiting)| !waiting.is_closed());
+            self.after_stopped.push((id.clone(), reply));
+            return;
+        }
         if matches!(self.sandbox.state, SandboxState::Ready { .. }) {
             let wait = Some((ContainerWanted::Started, reply));
             return self.ask_container(id, Some(ContainerEvent::StartAsked), wait).await;
@@ -57,6 +70,7 @@ impl Driver {
         self.after_ready.retain(|(_, waiting)| !waiting.is_closed());
         self.after_ready.push((id.clone(), reply));
         self.quietly_feed_sandbox(SandboxEvent::StartAsked).await;
+        self.refuse_start();
     }
 
     fn allow_start(&self, id: &ContainerId, rules: Rules) -> Result<()> {
@@ -80,6 +94,8 @@ impl Driver {
         match &self.sandbox.state {
             SandboxState::Ready { .. } => Ok(()),
             SandboxState::NotReady { .. } | SandboxState::Starting { .. } if rules.in_not_ready => Ok(()),
+            // It is down in a moment.
+            SandboxState::Stopping { .. } if rules.in_not_ready && self.is_alone() => Ok(()),
             SandboxState::NotReady { .. }
             | SandboxState::Starting { .. }
             | SandboxState::Creating { .. }
@@ -104,6 +120,12 @@ impl Driver {
         event: Option<ContainerEvent>,
         wait: Option<(ContainerWanted, Reply)>,
     ) {
+        if let (Some(ContainerEvent::FreezeAsked | ContainerEvent::ThawAsked), Some((_, cell))) =
+            (&event, self.containers.get_mut(id))
+        {
+            // Who asks waits for what becomes of this time.
+            cell.last_failure = None;
+        }
         let fed = match event {
             Some(event) => self.feed_container(id, event, self.node.ports.clock.now()).await,
             None => Ok(()),
@@ -154,7 +176,8 @@ impl Driver {
         let effect = self.enter_container_state(id, next, effect, asked, now).await?;
         let Some((_, cell)) = self.containers.get_mut(id) else { return Ok(()) };
         cell.owe(effect);
-        if matches!(cell.state, ContainerState::Gone { .. }) {
+        if let ContainerState::Gone { why } = &cell.state {
+            self.uncreated.clone_from(why);
             self.node.registry.leave_container(id);
             cell.answer(wanted::container);
             self.containers.remove(id);
@@ -185,8 +208,12 @@ impl Driver {
         if next == cell.state {
             return Ok(effect);
         }
-        let mut recorded = self.record_container_state(id, &next).await;
+        let mut recorded = match self.promise(id, &next).await {
+            Ok(()) => self.record_container_state(id, &next).await,
+            Err(failure) => Err(failure),
+        };
         if let Err(failure) = &recorded {
+            let Some((_, cell)) = self.containers.get(id) else { return Ok(None) };
             match unrecorded(&cell.state, &next, asked) {
                 Unrecorded::Enter => {}
                 Unrecorded::EnterWithoutEffect => effect = None,

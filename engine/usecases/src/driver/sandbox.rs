@@ -89,7 +89,10 @@ impl Driver {
         if next == self.sandbox.state {
             return Ok(effect);
         }
-        let mut recorded = self.record_sandbox_state(&next).await;
+        let mut recorded = match self.promise_sandbox(&next).await {
+            Ok(()) => self.record_sandbox_state(&next).await,
+            Err(failure) => Err(failure),
+        };
         if let Err(failure) = &recorded {
             match unrecorded(&self.sandbox.state, &next) {
                 Unrecorded::Enter => {}
@@ -242,6 +245,7 @@ impl Driver {
             SandboxState::Removing { why, .. } | SandboxState::Gone { why } => why.clone(),
             SandboxState::Creating { .. } => None,
         };
+        self.fail_alone(why.as_ref()).await;
         let did_not = || Failure::new(ErrorKind::WrongState, format!("sandbox {} did not start", self.asked.id));
         let why = why.unwrap_or_else(did_not).while_trying("start the container's sandbox");
         for (_, reply) in std::mem::take(&mut self.after_ready) {
@@ -269,9 +273,8 @@ async fn unless_given_up(
 fn unrecorded(from: &SandboxState, to: &SandboxState) -> Unrecorded {
     use SandboxState as S;
     match (from, to) {
-        (S::Creating { .. } | S::Starting { .. }, S::Creating { .. } | S::Starting { .. } | S::Ready { .. }) => {
-            Unrecorded::Undo
-        }
+        (S::Creating { .. } | S::Starting { .. }, S::Creating { .. } | S::Starting { .. } | S::Ready { .. })
+        | (S::Creating { .. }, S::NotReady { .. }) => Unrecorded::Undo,
         (S::NotReady { .. }, S::Starting { .. }) => Unrecorded::Refuse,
         (
             S::Creating { .. }

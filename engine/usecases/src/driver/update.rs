@@ -219,7 +219,7 @@ impl Driver {
 
     /// Records what is asked of a container, and enters it. When that fails, what was entered before is recorded once more:
     /// nobody knows what is on disk.
-    async fn record_asked(&mut self, next: ContainerAsked) -> Result<()> {
+    pub(super) async fn record_asked(&mut self, next: ContainerAsked) -> Result<()> {
         let written = self.write_asked(&next).await;
         match written {
             Ok(()) => self.enter_asked(next),
@@ -244,13 +244,13 @@ impl Driver {
             return Ok(());
         }
         write::container(&self.node, asked).await.map_err(|failure| {
-            let failure = failure.while_trying("record the container's resources");
+            let failure = failure.while_trying("record what is asked of the container");
             warn!(container = %asked.id, error = %failure, "what is asked of it could not be recorded");
             failure
         })
     }
 
-    fn enter_asked(&mut self, next: ContainerAsked) {
+    pub(super) fn enter_asked(&mut self, next: ContainerAsked) {
         let next = Arc::new(next);
         if let Some((asked, _)) = self.containers.get_mut(&next.id) {
             *asked = Arc::clone(&next);

@@ -12,7 +12,7 @@ use orlop_model::record::Durability;
 use orlop_model::sandbox::*;
 use orlop_model::{ContainerId, Digest, ImageId, Namespace, NaturalKey, SandboxId};
 use orlop_sim::{Leftovers, World};
-use orlop_usecases::{CreateContainer, Engine, Facade, Policy, RunSandbox};
+use orlop_usecases::{CreateAlone, CreateContainer, Engine, Facade, Policy, RunSandbox};
 use std::time::Duration;
 
 pub fn difference(existing: &[u8], asked: &[u8]) -> Option<String> {
@@ -58,6 +58,28 @@ pub fn container(sandbox: &SandboxId, name: &str) -> CreateContainer {
     let spec = ContainerSpec::new(namespace(), NaturalKey(name.to_owned()), sandbox.clone(), image());
     let spec = ContainerSpec { process, ..spec };
     CreateContainer { spec, resources: Resources::default(), annex: b"container".to_vec() }
+}
+
+/// A container alone, under a fresh id.
+pub fn alone(node: &Facade) -> CreateAlone {
+    let id = node.fresh_id();
+    let key = || NaturalKey(id.to_string());
+    let sandbox = SandboxSpec { ends: SandboxEnd::WithContainer, ..SandboxSpec::new(namespace(), key()) };
+    let process = Process { command: vec!["run".to_owned()], ..Process::default() };
+    let container = ContainerSpec::new(namespace(), key(), SandboxId::alone(&id), image());
+    let container = ContainerSpec { process, ..container };
+    CreateAlone { id, sandbox, container, resources: Resources::default(), annex: b"alone".to_vec() }
+}
+
+/// Waits until something is so.
+pub async fn until(so: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it never came to be so");
 }
 
 pub fn state(node: &Facade, id: &ContainerId) -> ContainerState {
