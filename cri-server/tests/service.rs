@@ -6,6 +6,8 @@ use orlop_cri::proto::*;
 use orlop_cri::{Config, RecursiveReadOnly, RequestMetrics};
 use orlop_model::container_state::Exit;
 use orlop_model::image::{Image as ModelImage, ImageConfig};
+use orlop_model::image_removal::{Removal, RemovalRule};
+use orlop_model::ports::Images;
 use orlop_model::{ContainerId, Digest, ImageId, SandboxId};
 use orlop_sim::World;
 use orlop_usecases::Engine;
@@ -124,13 +126,12 @@ impl Served {
 
 fn image() -> ModelImage {
     ModelImage {
-        id: ImageId(Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap()),
         tags: vec![IMAGE.into()],
         digests: vec![format!("docker.io/library/busybox@sha256:{}", "cd".repeat(32))],
         bytes: 1000,
         config: ImageConfig { user: "1003:1004".into(), ..Default::default() },
-        pinned: false,
         config_json: r#"{"config":{"User":"1003:1004"}}"#.into(),
+        ..ModelImage::new(ImageId(Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap()))
     }
 }
 
@@ -440,6 +441,29 @@ async fn an_image_has_one_id_on_every_side() {
     assert_eq!(listed.images, [answers.remove(0)]);
     let usage: ImageFsInfoResponse = served.call("ImageService", "ImageFsInfo", ImageFsInfoRequest {}).await.unwrap();
     assert_eq!(usage.image_filesystems[0].fs_id.as_ref().unwrap().mountpoint, "/");
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn an_image_that_another_facades_users_hold_is_pinned_and_not_removed() {
+    let mut served = Served::start().await;
+    let docker = orlop_model::Namespace("docker".into());
+    served.world.tag(IMAGE, "mine:1", &docker).await.unwrap();
+    let listed: ListImagesResponse =
+        served.call("ImageService", "ListImages", ListImagesRequest::default()).await.unwrap();
+    assert!(listed.images[0].pinned && listed.images[0].repo_tags.contains(&"docker.io/library/mine:1".to_owned()));
+    let spec = Some(ImageSpec { image: IMAGE.into(), ..Default::default() });
+    let request = RemoveImageRequest { image: spec };
+    let removed: Result<RemoveImageResponse, _> = served.call("ImageService", "RemoveImage", request.clone()).await;
+    let refused = removed.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    assert!(refused.message().contains("held by docker as docker.io/library/mine:1"), "{refused}");
+    let (reference, rule) = ("mine:1".to_owned(), RemovalRule::Named);
+    served.world.remove(&Removal { reference, by: docker, rule, users: Vec::new() }).await.unwrap();
+    let _: RemoveImageResponse = served.call("ImageService", "RemoveImage", request).await.unwrap();
+    let listed: ListImagesResponse =
+        served.call("ImageService", "ListImages", ListImagesRequest::default()).await.unwrap();
+    assert_eq!(listed.images, []);
     served.finish().await;
 }
 

@@ -10,20 +10,20 @@ use crate::index::{Index, Known};
 use crate::ledger::Ledger;
 use crate::merge::{self, Merge, Stacked};
 use crate::record::{self, ImageRecord, LayerRecord, Look};
-use crate::reference::{Reference, Version};
+use orlop_model::reference::Reference;
 use crate::remote::Document;
 use crate::store::Shared;
-use orlop_model::effect::ImageEffect as Part;
-use orlop_model::image::{Image, Removed};
-use orlop_model::{Digest, ImageId};
-use std::collections::BTreeSet;
+use orlop_model::image::{Image, ImageLayer};
+use orlop_model::pull::{Fresh, Pulled};
+use orlop_model::{Digest, ImageId, Namespace};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Everything a pull has learned, before its layers.
-pub(crate) struct Pulled {
+pub(crate) struct Fetched {
     pub(crate) reference: Reference,
     /// The one that was asked for first, the manifest last.
     pub(crate) documents: Vec<Document>,
@@ -51,9 +51,9 @@ pub(crate) struct Lease {
     shared: Arc<Shared>,
 }
 
-// === impl Pulled ===
+// === impl Fetched ===
 
-impl Pulled {
+impl Fetched {
     /// Returns everything that must stay while the pull goes on.
     pub(crate) fn needs(&self) -> Vec<Digest> {
         let documents = self.documents.iter().map(|document| &document.digest);
@@ -129,7 +129,7 @@ impl Shared {
     }
 
     /// Stores manifests and config.
-    pub(crate) fn keep_content(&self, pulled: &Pulled) -> Result<(), Error> {
+    pub(crate) fn keep_content(&self, pulled: &Fetched) -> Result<(), Error> {
         let documents = pulled.documents.iter().map(|document| (&document.digest, document.bytes.as_slice()));
         for (digest, bytes) in documents.chain([(&pulled.config_digest, pulled.config.text.as_bytes())]) {
             if !self.ledger().content.contains_key(digest) {
@@ -142,7 +142,7 @@ impl Shared {
     }
 
     /// Says what is to be stacked, and makes the layer of merged folders where one is needed.
-    pub(crate) fn stack(self: &Arc<Self>, pulled: &Pulled) -> Result<StackPlan, Error> {
+    pub(crate) fn stack(self: &Arc<Self>, pulled: &Fetched) -> Result<StackPlan, Error> {
         let mut stack = merge::without_repetitions(&pulled.config.diff_ids);
         let mut layers = Vec::with_capacity(stack.len());
         for diff_id in &stack {
@@ -182,95 +182,51 @@ impl Shared {
     }
 
     /// Writes the record that makes it an image. Everything it names was flushed before.
-    pub(crate) fn commit(&self, pulled: &Pulled, plan: &StackPlan) -> Result<ImageId, Error> {
-        let _one_at_a_time = self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(crate) fn commit(&self, pulled: &Fetched, plan: &StackPlan, owner: &Namespace) -> Result<Pulled, Error> {
+        let _one_at_a_time = self.records();
         let id = ImageId(pulled.config_digest.clone());
         let before = self.index();
-        let old = before.get(&id).map(|known| known.record.clone());
-        let generation = 1 + before.images().map(|known| known.record.generation).max().unwrap_or_default();
-        let mut record = old.clone().unwrap_or_else(|| ImageRecord {
+        let mut record = before.get(&id).map(|known| known.record.clone()).unwrap_or_else(|| ImageRecord {
             id: id.clone(),
-            generation,
+            generation: 0,
             tags: BTreeSet::new(),
             digests: BTreeSet::new(),
+            owners: BTreeMap::new(),
+            named_at: None,
             documents: BTreeSet::new(),
             layers: pulled.config.diff_ids.clone(),
             stack: plan.stack.clone(),
             root: plan.root,
         });
-        let digest = &pulled.documents.first().expect("a pull begins with a document").digest;
-        record.digests.insert(format!("{}@{digest}", pulled.reference.name()));
         record.documents.extend(pulled.documents.iter().map(|document| document.digest.clone()));
-        let mut loser = None;
-        if let Version::Tag(_) = pulled.reference.version() {
-            let tag = pulled.reference.to_string();
-            loser =
-                before.named(&tag).filter(|known| known.record.id != id).map(|known| (tag.clone(), Arc::clone(known)));
-            record.tags.insert(tag);
-        }
-        if old.as_ref() == Some(&record) {
-            return Ok(id);
-        }
-        record.generation = generation;
-        self.disk.write_flushed(&self.disk.image(&id), &record::encode(&record))?;
-        let mut next = before.with(self.known(record, &pulled.config));
-        if let Some((tag, known)) = loser {
-            // Second, so that the tag is never lost: between the two, the later generation has it.
-            let mut record = known.record.clone();
-            record.tags.remove(&tag);
-            self.disk.write_flushed(&self.disk.image(&record.id), &record::encode(&record))?;
-            let mut image = known.image.clone();
-            image.tags.retain(|name| *name != tag);
-            next = next.without(&record.id).with(Known { image, record });
-        }
-        self.publish(next);
+        let digest = &pulled.documents.first().expect("a pull begins with a document").digest;
+        let known = before.named(&pulled.reference.to_string()).is_some_and(|known| known.record.id == id);
+        let names = [pulled.reference.at(digest.clone()), pulled.reference.clone()];
+        self.give_names(&names, owner, record, |record| self.known(record, &pulled.config))?;
         tracing::info!(image = %id, name = %pulled.reference, layers = pulled.config.diff_ids.len(), "image pulled");
-        Ok(id)
+        Ok(Pulled { image: id, digest: digest.clone(), fresh: if known { Fresh::No } else { Fresh::Yes } })
     }
 
     /// Makes an image's answer of its record and config.
     pub(crate) fn known(&self, record: ImageRecord, config: &ParsedConfig) -> Known {
         let ledger = self.ledger();
-        let layers = record.stack.iter().filter_map(|diff_id| ledger.layers.get(diff_id)).map(|layer| layer.bytes);
-        let bytes = layers.sum::<u64>() + config.text.len() as u64;
+        let bytes_of = |diff_id: &Digest| ledger.layers.get(diff_id).map_or(0, |layer| layer.bytes);
+        let layer = |diff_id: &Digest| ImageLayer { diff_id: diff_id.clone(), bytes: bytes_of(diff_id) };
         let image = Image {
-            id: record.id.clone(),
-            tags: record.tags.iter().cloned().collect(),
-            digests: record.digests.iter().cloned().collect(),
-            bytes,
+            bytes: record.stack.iter().map(bytes_of).sum::<u64>() + config.text.len() as u64,
+            layers: record.layers.iter().map(layer).collect(),
             config: config.settings.clone(),
-            pinned: false,
+            origin: config.origin.clone(),
             config_json: config.text.clone(),
+            ..Image::new(record.id.clone())
         };
-        Known { image, record }
+        Known::new(record, image)
     }
 }
 
 // === impl Shared: taking away ===
 
 impl Shared {
-    /// Removes an image with all its names; quiet when it is not there.
-    pub(crate) fn remove(&self, text: &str) -> Result<Removed, Error> {
-        let _one_at_a_time = self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let before = self.index();
-        let Some(known) = before.find(text)?.cloned() else { return Ok(Removed::default()) };
-        let record = &known.record;
-        self.around_blocking(Part::Unrecord, || {
-            self.disk.remove_flushed(&self.disk.image(&record.id))?;
-            self.publish(before.without(&record.id));
-            Ok(())
-        })?;
-        let parts: Vec<_> = record.stack.iter().chain(&record.documents).chain([&record.id.0]).cloned().collect();
-        self.around_blocking(Part::Discard, || {
-            self.collect(&mut self.ledger(), &parts);
-            Ok(())
-        })?;
-        tracing::info!(image = %record.id, asked = text, "image removed");
-        let digests = record.digests.iter().filter_map(|name| Digest::parse(name.rsplit('@').next()?).ok());
-        let digests: BTreeSet<_> = digests.collect();
-        Ok(Removed { image: Some(record.id.clone()), digests: digests.into_iter().collect() })
-    }
-
     /// Moves those of the given layers and content away that nothing needs any more.
     pub(crate) fn collect(&self, ledger: &mut Ledger, candidates: &[Digest]) {
         let index = self.index();

@@ -1,6 +1,6 @@
 //! What can go wrong with images, each with its kind.
 
-use crate::reference::BadReference;
+use orlop_model::reference::BadReference;
 use orlop_model::{ErrorKind, Failure};
 use std::io;
 use std::path::PathBuf;
@@ -25,6 +25,34 @@ pub enum Error {
     Ambiguous {
         /// As given.
         text: String,
+    },
+    /// A digest where only a tag can be.
+    #[error("refusing to create a tag with a digest reference")]
+    TagIsDigest,
+    /// Someone holds the image.
+    #[error("{0}")]
+    Held(Failure),
+    /// A path inside a container that can't be used.
+    #[error("use {path} in the container: {why}")]
+    BadPath {
+        /// The path, cut when long.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A path inside a container that may not be used.
+    #[error("use {path} in the container: {why}")]
+    Forbidden {
+        /// The path, cut when long.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+    /// An archive that is none.
+    #[error("unpack the archive: {why}")]
+    BadArchive {
+        /// What is wrong with it.
+        why: String,
     },
     /// A file of the registry configuration that can't be used.
     #[error("read registry configuration {path:?}: {why}")]
@@ -130,7 +158,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Failpoint(failure) => failure.kind,
+            Self::Failpoint(failure) | Self::Held(failure) => failure.kind,
+            Self::BadPath { .. } | Self::BadArchive { .. } | Self::TagIsDigest => ErrorKind::InvalidArgument,
+            Self::Forbidden { .. } => ErrorKind::Denied,
             Self::Reference { .. } | Self::Ambiguous { .. } => ErrorKind::InvalidArgument,
             // The node's own configuration is at fault, not the request.
             Self::Hosts { .. } => ErrorKind::Internal,

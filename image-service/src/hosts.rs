@@ -4,7 +4,7 @@
 //! that is silently left out can be a security setting. It is read at every pull, so a change needs no restart.
 
 use crate::error::Error;
-use crate::reference::Reference;
+use orlop_model::reference::Reference;
 use reqwest::Url;
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::manifest::Platform;
 use orlop_model::Digest;
-use orlop_model::image::ImageConfig;
+use orlop_model::image::{HistoryEntry, ImageConfig, ImageOrigin};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 pub(crate) struct ParsedConfig {
     /// Process settings.
     pub(crate) settings: ImageConfig,
+    /// Where the image comes from.
+    pub(crate) origin: ImageOrigin,
     /// Digests of the layers as plain tar, lowest first.
     pub(crate) diff_ids: Vec<Digest>,
     /// The document, for verbose answers.
@@ -24,8 +26,25 @@ struct Raw {
     os: String,
     #[serde(default)]
     architecture: String,
+    variant: Option<String>,
+    created: Option<String>,
+    author: Option<String>,
+    comment: Option<String>,
+    docker_version: Option<String>,
+    history: Option<Vec<RawHistory>>,
     config: Option<RawSettings>,
     rootfs: Option<RawRootfs>,
+}
+
+/// Every field can be absent or null.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawHistory {
+    created: Option<String>,
+    created_by: Option<String>,
+    author: Option<String>,
+    comment: Option<String>,
+    empty_layer: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +75,7 @@ impl ParsedConfig {
     pub(crate) fn parse(digest: &Digest, bytes: Vec<u8>, layers: usize, node: &Platform) -> Result<Self, Error> {
         let corrupt = |why: String| Error::corrupt(digest, why);
         let text = String::from_utf8(bytes).map_err(|_| corrupt("this config is not UTF-8".to_owned()))?;
-        let raw: Raw =
+        let mut raw: Raw =
             serde_json::from_str(&text).map_err(|error| corrupt(format!("it is not an image config: {error}")))?;
         let other = (!raw.os.is_empty() && raw.os != node.os)
             || (!raw.architecture.is_empty() && raw.architecture != node.architecture);
@@ -67,7 +86,7 @@ impl ParsedConfig {
             );
             return Err(Error::unsupported(digest, why));
         }
-        let rootfs = raw.rootfs.ok_or_else(|| corrupt("this config has no rootfs".to_owned()))?;
+        let rootfs = raw.rootfs.take().ok_or_else(|| corrupt("this config has no rootfs".to_owned()))?;
         if rootfs.kind != "layers" {
             return Err(corrupt("the rootfs of this config is not made of layers".to_owned()));
         }
@@ -77,7 +96,28 @@ impl ParsedConfig {
         }
         let diff_ids = diff_ids.iter().map(|text| Digest::parse(text));
         let diff_ids = diff_ids.collect::<Result<_, _>>().map_err(|error| corrupt(error.to_string()))?;
-        Ok(Self { settings: settings(raw.config.unwrap_or_default()), diff_ids, text })
+        let settings = settings(raw.config.take().unwrap_or_default());
+        Ok(Self { settings, origin: origin(raw), diff_ids, text })
+    }
+}
+
+fn origin(raw: Raw) -> ImageOrigin {
+    let history = raw.history.unwrap_or_default().into_iter().map(|step| HistoryEntry {
+        created: step.created.unwrap_or_default(),
+        created_by: step.created_by.unwrap_or_default(),
+        author: step.author.unwrap_or_default(),
+        comment: step.comment.unwrap_or_default(),
+        empty_layer: step.empty_layer.unwrap_or_default(),
+    });
+    ImageOrigin {
+        history: history.collect(),
+        created: raw.created.unwrap_or_default(),
+        author: raw.author.unwrap_or_default(),
+        architecture: raw.architecture,
+        variant: raw.variant.unwrap_or_default(),
+        os: raw.os,
+        comment: raw.comment.unwrap_or_default(),
+        docker_version: raw.docker_version.unwrap_or_default(),
     }
 }
 
@@ -119,6 +159,19 @@ mod tests {
             let text = format!(r#"{{"rootfs":{{"type":"layers","diff_ids":null}}{config}}}"#);
             assert_eq!(parse(&text, 0).unwrap().settings, ImageConfig::default());
         }
+    }
+
+    #[test]
+    fn origin_is_told_as_the_builder_wrote_it() {
+        let text = r#"{"os":"linux","architecture":"amd64","created":"2024-05-01T12:00:00.5Z","author":null,
+            "docker_version":"27.1","rootfs":{"type":"layers","diff_ids":[]},"history":[
+            {"created":"2024-05-01T11:00:00Z","created_by":"ADD x /"},{"created_by":"CMD","empty_layer":true,"comment":"c"}]}"#;
+        let found = parse(text, 0).unwrap().origin;
+        assert_eq!((found.created.as_str(), found.docker_version.as_str()), ("2024-05-01T12:00:00.5Z", "27.1"));
+        assert_eq!((found.os.as_str(), found.author.as_str()), ("linux", ""));
+        let steps: Vec<_> = found.history.iter().map(|step| (step.created_by.as_str(), step.empty_layer)).collect();
+        assert_eq!(steps, [("ADD x /", false), ("CMD", true)]);
+        assert_eq!(parse(r#"{"rootfs":{"type":"layers"},"history":null}"#, 0).unwrap().origin, ImageOrigin::default());
     }
 
     #[test]

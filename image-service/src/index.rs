@@ -2,10 +2,11 @@
 
 use crate::error::Error;
 use crate::record::ImageRecord;
-use crate::reference::Reference;
-use orlop_model::image::Image;
-use orlop_model::{Digest, ImageId};
-use std::collections::{BTreeMap, HashMap};
+use orlop_model::reference::Reference;
+use orlop_model::image::{HeldName, Image};
+use orlop_model::image_removal::NamedBy;
+use orlop_model::{Digest, ImageId, Namespace};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Fewest digits of an id that are looked up: fewer would sooner be a typing error than an intention.
@@ -23,6 +24,31 @@ pub(crate) struct Known {
 pub(crate) struct Index {
     images: BTreeMap<ImageId, Arc<Known>>,
     names: HashMap<String, ImageId>,
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Makes an image's answer of its record and what does not change about it.
+    pub(crate) fn new(record: ImageRecord, image: Image) -> Self {
+        let holders = |(name, owners): (&String, &BTreeSet<Namespace>)| {
+            let held = |by: &Namespace| HeldName { name: name.clone(), by: by.clone() };
+            owners.iter().map(held).collect::<Vec<_>>()
+        };
+        let image = Image {
+            tags: record.tags.iter().cloned().collect(),
+            digests: record.digests.iter().cloned().collect(),
+            held: record.owners.iter().flat_map(holders).collect(),
+            named_at: record.named_at,
+            ..image
+        };
+        Self { image, record }
+    }
+
+    /// Returns the same image with the names of another record.
+    pub(crate) fn renamed(&self, record: ImageRecord) -> Self {
+        Self::new(record, self.image.clone())
+    }
 }
 
 // === impl Index ===
@@ -64,21 +90,27 @@ impl Index {
     /// Finds an image by what a person or the kubelet calls it: id, start of an id, tag, digest, short name. A name goes
     /// before the start of an id, a whole id before a name.
     pub(crate) fn find(&self, text: &str) -> Result<Option<&Arc<Known>>, Error> {
+        Ok(self.find_by(text)?.map(|(known, _)| known))
+    }
+
+    /// The same, and says by what it was found.
+    pub(crate) fn find_by(&self, text: &str) -> Result<Option<(&Arc<Known>, NamedBy)>, Error> {
+        let by_digits = |digits| Ok(self.by_digits(text, digits)?.map(|known| (known, NamedBy::Id)));
         let marked = text.strip_prefix("sha256:");
         let digits = marked.unwrap_or(text);
         let is_hex = !digits.is_empty() && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if is_hex && (marked.is_some() || digits.len() == 64) {
-            return self.by_digits(text, digits);
+            return by_digits(digits);
         }
         let named = match Reference::parse(text) {
-            Ok(reference) => self.named(&reference.to_string()),
+            Ok(reference) => self.named(&reference.to_string()).map(|known| (known, NamedBy::Name(reference))),
             Err(why) => {
                 return Err(Error::Reference { text: text.chars().take(300).collect(), why });
             }
         };
         match named {
-            Some(known) => Ok(Some(known)),
-            None if is_hex => self.by_digits(text, digits),
+            Some(found) => Ok(Some(found)),
+            None if is_hex => by_digits(digits),
             None => Ok(None),
         }
     }
@@ -101,26 +133,19 @@ impl Index {
 mod tests {
     use super::*;
     use crate::record::Look;
-    use orlop_model::image::ImageConfig;
 
     fn known(hex: &str, tags: &[&str], digests: &[&str]) -> Known {
         let id = ImageId(Digest::parse(&format!("sha256:{hex:0<64}")).unwrap());
         let text = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         Known {
-            image: Image {
-                id: id.clone(),
-                tags: text(tags),
-                digests: text(digests),
-                bytes: 1,
-                config: ImageConfig::default(),
-                pinned: false,
-                config_json: String::new(),
-            },
+            image: Image { tags: text(tags), digests: text(digests), ..Image::new(id.clone()) },
             record: ImageRecord {
                 id,
                 generation: 1,
                 tags: text(tags).into_iter().collect(),
                 digests: text(digests).into_iter().collect(),
+                owners: [].into(),
+                named_at: None,
                 documents: [].into(),
                 layers: vec![],
                 stack: vec![],

@@ -3,6 +3,7 @@
 use crate::apply::{Applied, ApplyError, apply};
 use crate::error::Error;
 use crate::manifest::Blob;
+use crate::progress::Gauge;
 use crate::record::LayerRecord;
 use crate::remote::{Need, Remote, digest_from};
 use crate::session::{Fault, Session};
@@ -10,8 +11,8 @@ use crate::store::Shared;
 use crate::tar::TarError;
 use bytes::{Buf, Bytes};
 use flate2::bufread::MultiGzDecoder;
+use orlop_model::pull::LayerStage;
 use orlop_model::{Digest, Failure};
-use prometheus::IntCounter;
 use reqwest::Response;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirBuilder, File};
@@ -63,13 +64,17 @@ pub(crate) async fn fetch(
     remote: Arc<Remote>,
     blob: Blob,
     diff_id: Digest,
+    gauge: Arc<Gauge>,
 ) -> Result<(), Failure> {
     let permit = Arc::clone(&shared.layer_places).acquire_owned().await;
     let permit = Arc::new(permit.expect("the semaphore is never closed"));
     let mut tries = remote.tries(Need::Bytes);
     while let Some(session) = tries.next().await {
-        match fetch_from(&shared, &remote, session, &blob, &diff_id, &permit).await {
-            Ok(()) => return Ok(()),
+        match fetch_from(&shared, &remote, session, &blob, &diff_id, &permit, &gauge).await {
+            Ok(()) => {
+                gauge.set(LayerStage::Complete);
+                return Ok(());
+            }
             Err(fault) => tries.failed(fault),
         }
     }
@@ -83,7 +88,9 @@ async fn fetch_from(
     blob: &Blob,
     diff_id: &Digest,
     permit: &Arc<OwnedSemaphorePermit>,
+    gauge: &Gauge,
 ) -> Result<(), Fault> {
+    gauge.set(LayerStage::Downloading { bytes: 0, total: blob.size });
     let answer = remote.open_blob(session, &blob.digest).await?;
     if let Some(length) = answer.content_length()
         && length != blob.size
@@ -99,7 +106,14 @@ async fn fetch_from(
             unpack(&shared, receiver, &blob, &diff_id)
         })
     };
-    let received = receive(answer, sender, &shared.metrics.bytes).await;
+    let mut bytes = 0;
+    let received = receive(answer, sender, |count| {
+        shared.metrics.bytes.inc_by(count);
+        bytes += count;
+        gauge.set(LayerStage::Downloading { bytes, total: blob.size });
+    });
+    let received = received.await;
+    gauge.set(LayerStage::Extracting { total: blob.size });
     let unpacked = unpacking.await.map_err(|error| Error::io("unpack a layer")(io::Error::other(error)))?;
     match received {
         Err(error) => Err(session.unreachable(error, &format!("blob {}", blob.digest))),
@@ -108,9 +122,13 @@ async fn fetch_from(
 }
 
 /// Passes the bytes on. When the other side gives up, it knows why, so that is no failure here.
-async fn receive(mut answer: Response, sender: Sender<Piece>, received: &IntCounter) -> Result<(), reqwest::Error> {
+async fn receive(
+    mut answer: Response,
+    sender: Sender<Piece>,
+    mut received: impl FnMut(u64),
+) -> Result<(), reqwest::Error> {
     while let Some(bytes) = answer.chunk().await? {
-        received.inc_by(bytes.len() as u64);
+        received(bytes.len() as u64);
         if let Err(SendError(_)) = sender.send(Piece::Data(bytes)).await {
             return Ok(());
         }

@@ -8,6 +8,7 @@
 //! record, no writable layer and no pull under way names it.
 
 mod apply;
+mod archive;
 mod challenge;
 mod clients;
 mod commit;
@@ -28,10 +29,12 @@ mod measure;
 mod merge;
 mod metrics;
 mod moments;
+mod mounted;
+mod names;
 mod overlay;
+mod progress;
 mod pull;
 mod record;
-mod reference;
 mod remote;
 mod remove_tree;
 mod session;
@@ -43,5 +46,4 @@ mod tokens;
 mod trash;
 
 pub use error::Error;
-pub use reference::{BadReference, Reference, Version};
 pub use store::{Config, Store};

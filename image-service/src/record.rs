@@ -3,11 +3,11 @@
 //! A file is a line `{"v":1,"sum":"<sha256 of the rest>"}` and a JSON document, so that a damaged one is known as such.
 
 use orlop_model::image::ImageConfig;
-use orlop_model::{ContainerId, Digest, ImageId};
+use orlop_model::{ContainerId, Digest, ImageId, Namespace, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The form described here.
 const VERSION: u32 = 1;
@@ -25,6 +25,12 @@ pub(crate) struct ImageRecord {
     pub(crate) tags: BTreeSet<String>,
     /// `name@digest`.
     pub(crate) digests: BTreeSet<String>,
+    /// Who holds which of these names.
+    #[serde(default)]
+    pub(crate) owners: BTreeMap<String, BTreeSet<Namespace>>,
+    /// When a name changed last.
+    #[serde(default)]
+    pub(crate) named_at: Option<Timestamp>,
     /// Manifests and indexes that are kept for it, beside its config.
     pub(crate) documents: BTreeSet<Digest>,
     /// Diff ids, lowest first, as in its config.
@@ -33,6 +39,17 @@ pub(crate) struct ImageRecord {
     pub(crate) stack: Vec<Digest>,
     /// What the root folder is like.
     pub(crate) root: Look,
+}
+
+// === impl ImageRecord ===
+
+impl ImageRecord {
+    /// Takes a name away, and returns who held it.
+    pub(crate) fn take_name(&mut self, name: &str) -> BTreeSet<Namespace> {
+        self.tags.remove(name);
+        self.digests.remove(name);
+        self.owners.remove(name).unwrap_or_default()
+    }
 }
 
 /// Owner and mode of a folder.

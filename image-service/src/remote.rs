@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::manifest::{self, MANIFEST_BYTES_MAX};
-use crate::reference::Version;
+use orlop_model::reference::Version;
 use crate::session::{Again, Fault, Session};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use orlop_model::Digest;

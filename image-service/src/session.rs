@@ -4,7 +4,7 @@ use crate::challenge::{self, Asked, Bearer};
 use crate::credentials;
 use crate::error::Error;
 use crate::hosts::{self, Endpoint, Role};
-use crate::reference::Reference;
+use orlop_model::reference::Reference;
 use crate::token::{Ask, bearer_header};
 use crate::tokens::Tokens;
 use http::StatusCode;

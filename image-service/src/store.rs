@@ -1,5 +1,6 @@
 //! The store as others see it.
 
+use crate::archive;
 use crate::clients::Clients;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -9,18 +10,23 @@ use crate::index::Index;
 use crate::layer_usage::LayerUsages;
 use crate::ledger::Ledger;
 use crate::metrics::PullMetrics;
-use crate::pull::{self, PullKey};
-use crate::reference::Reference;
+use crate::progress::{Gauge, PullBoard};
+use crate::pull::{self, PullKey, Wanted};
 use crate::sweep;
 use crate::tokens::Tokens;
 use crate::trash::Trash;
-use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
-use orlop_model::ports::{Answer, Failpoints, Images, Unhindered};
+use orlop_model::container::{Mount, RootfsAccess};
+use orlop_model::files::{FileStat, Packing, Unpack};
+use orlop_model::image::{FsUsage, Image, ImageConfig};
+use orlop_model::image_removal::{Removal, Removed};
+use orlop_model::ports::{Answer, Failpoints, Images, PullListener, Unhindered};
+use orlop_model::pull::{PullRequest, Pulled};
+use orlop_model::reference::Reference;
 use orlop_model::usage::LayerUsage;
-use orlop_model::{ContainerId, Digest, Failure, ImageId};
+use orlop_model::{ContainerId, Digest, Failure, ImageId, Namespace};
 use prometheus::core::Collector;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
@@ -50,6 +56,12 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
+/// What a layer is fetched by: diff id and blob digest.
+pub(crate) type LayerKey = (Digest, Digest);
+
+/// What comes of a layer.
+pub(crate) type Done = Result<(), Failure>;
+
 /// What the parts of the store share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -60,13 +72,13 @@ pub(crate) struct Shared {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) flusher: Flusher,
     pub(crate) metrics: PullMetrics,
-    pub(crate) pulls: Flights<PullKey, Result<ImageId, Failure>>,
-    /// By diff id and blob digest.
-    pub(crate) layers: Flights<(Digest, Digest), Result<(), Failure>>,
+    pub(crate) pulls: Flights<PullKey, Result<Pulled, Failure>, PullBoard>,
+    pub(crate) layers: Flights<LayerKey, Done, Gauge>,
     pub(crate) layer_places: Arc<Semaphore>,
     /// Of writable layers.
     pub(crate) usages: LayerUsages,
     blocking_places: Arc<Semaphore>,
+    pub(crate) archive_places: Arc<Semaphore>,
     /// Held while image records are written; before the ledger's lock, never after it.
     pub(crate) records: Mutex<()>,
     ledger: Mutex<Ledger>,
@@ -103,6 +115,7 @@ impl Store {
         let shared = Arc::new(Shared {
             layer_places: Arc::new(Semaphore::new(config.layers_at_once.max(1))),
             blocking_places: Arc::new(Semaphore::new(BLOCKING_AT_ONCE)),
+            archive_places: Arc::new(Semaphore::new(archive::ARCHIVES_AT_ONCE)),
             usages: LayerUsages::default(),
             config,
             disk,
@@ -190,15 +203,25 @@ impl Shared {
 }
 
 impl Images for Store {
-    fn pull<'a>(&'a self, request: &'a PullRequest) -> Answer<'a, Result<ImageId, Failure>> {
+    fn pull<'a>(
+        &'a self,
+        request: &'a PullRequest,
+        listener: &'a dyn PullListener,
+    ) -> Answer<'a, Result<Pulled, Failure>> {
         Box::pin(async move {
             let text = &request.reference;
             let reference = Reference::parse(text).map_err(|why| {
                 let text = text.chars().take(300).collect();
                 Failure::from(Error::Reference { text, why }).while_trying("pull image")
             })?;
-            pull::pull(Arc::clone(&self.shared), reference, request.credentials.clone()).await
+            let (credentials, owner) = (request.credentials.clone(), request.owner.clone());
+            pull::pull(Arc::clone(&self.shared), Wanted { reference, credentials, owner }, listener).await
         })
+    }
+
+    fn tag<'a>(&'a self, image: &'a str, name: &'a str, owner: &'a Namespace) -> Answer<'a, Result<ImageId, Failure>> {
+        let (image, name, owner) = (image.to_owned(), name.to_owned(), owner.clone());
+        self.run(move |shared| shared.tag(&image, &name, &owner))
     }
 
     fn find<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Option<Image>, Failure>> {
@@ -209,9 +232,9 @@ impl Images for Store {
         Box::pin(async move { Ok(self.shared.index().images().map(|known| known.image.clone()).collect()) })
     }
 
-    fn remove<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Removed, Failure>> {
-        let text = reference.to_owned();
-        self.run(move |shared| shared.remove(&text))
+    fn remove<'a>(&'a self, removal: &'a Removal) -> Answer<'a, Result<Removed, Failure>> {
+        let removal = removal.clone();
+        self.run(move |shared| shared.remove(&removal))
     }
 
     fn usage(&self) -> Answer<'_, Result<FsUsage, Failure>> {
@@ -247,5 +270,27 @@ impl Images for Store {
 
     fn leftovers(&self) -> Answer<'_, Result<Vec<ContainerId>, Failure>> {
         self.run(|shared| Ok(shared.leftovers()))
+    }
+
+    fn root_with_mounts<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        mounts: &'a [Mount],
+        access: RootfsAccess,
+    ) -> Answer<'a, Result<OwnedFd, Failure>> {
+        let (container, mounts) = (container.clone(), mounts.to_vec());
+        self.run(move |shared| crate::mounted::root(shared.rootfs(&container)?, &shared.disk.empty(), &mounts, access))
+    }
+
+    fn stat_file<'a>(&'a self, root: OwnedFd, path: &'a Path) -> Answer<'a, Result<FileStat, Failure>> {
+        Box::pin(async move { Ok(archive::stat(&self.shared, root, path).await?) })
+    }
+
+    fn pack_files<'a>(&'a self, root: OwnedFd, path: &'a Path) -> Answer<'a, Result<Packing, Failure>> {
+        Box::pin(async move { Ok(archive::pack(&self.shared, root, path).await?) })
+    }
+
+    fn unpack_files<'a>(&'a self, root: OwnedFd, unpack: Unpack) -> Answer<'a, Result<(), Failure>> {
+        Box::pin(async move { Ok(archive::unpack(&self.shared, root, unpack).await?) })
     }
 }

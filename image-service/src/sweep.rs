@@ -127,10 +127,9 @@ fn without_double_tags(mut found: Vec<Known>) -> Index {
     for known in found {
         for tag in &known.record.tags {
             if let Some(earlier) = index.named(tag).cloned() {
-                let Known { mut image, mut record } = Known::clone(&earlier);
-                record.tags.remove(tag);
-                image.tags.retain(|name| name != tag);
-                index = index.with(Known { image, record });
+                let mut record = earlier.record.clone();
+                record.take_name(tag);
+                index = index.with(earlier.renamed(record));
             }
         }
         index = index.with(known);

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::challenge::Bearer;
     use crate::hosts;
-    use crate::reference::Reference;
+    use orlop_model::reference::Reference;
     use orlop_model::image::Credentials;
 
     fn key(host: &str, realm: &str, service: Option<&str>, scope: &str, credentials: Credentials) -> Key {

@@ -10,8 +10,10 @@ pub(crate) async fn list(cri: &Cri, request: ListImagesRequest) -> Result<ListIm
     let wanted = request.filter.and_then(|filter| filter.image).map(|image| image.image).unwrap_or_default();
     let images = cri.facade.images();
     let images = match wanted.as_str() {
-        "" => images.list().await?.iter().map(shown).collect(),
-        reference => images.find(reference).await?.iter().map(shown).collect(),
+        "" => images.list().await?,
+        reference => images.find(reference).await?.into_iter().collect(),
     };
-    Ok(ListImagesResponse { images })
+    let pinned = cri.facade.pinned(&images);
+    let images = images.iter().zip(pinned).map(|(image, pinned)| shown(image, pinned));
+    Ok(ListImagesResponse { images: images.collect() })
 }

@@ -7,7 +7,8 @@ use crate::translate::credentials::credentials;
 use crate::translate::image::reference;
 use crate::translate::quoted;
 use orlop_model::Failure;
-use orlop_model::image::PullRequest;
+use orlop_model::ports::Unheard;
+use orlop_model::pull::PullRequest;
 
 /// Pulls an image and returns its id, the one that every other answer shows too.
 pub(crate) async fn pull(cri: &Cri, request: PullImageRequest) -> Result<PullImageResponse, Failure> {
@@ -15,7 +16,7 @@ pub(crate) async fn pull(cri: &Cri, request: PullImageRequest) -> Result<PullIma
     about_image(reference);
     let credentials = credentials(request.auth.as_ref(), reference)
         .map_err(|refused| Failure::from(refused).while_trying(format_args!("pull {}", quoted(reference))))?;
-    let wanted = PullRequest { reference: reference.to_owned(), credentials };
-    let image = cri.facade.images().pull(&wanted).await?;
-    Ok(PullImageResponse { image_ref: image.to_string() })
+    let wanted = PullRequest { reference: reference.to_owned(), credentials, owner: crate::namespace() };
+    let pulled = cri.facade.images().pull(&wanted, &Unheard).await?;
+    Ok(PullImageResponse { image_ref: pulled.image.to_string() })
 }

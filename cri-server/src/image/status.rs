@@ -20,7 +20,8 @@ pub(crate) async fn status(cri: &Cri, request: ImageStatusRequest) -> Result<Ima
     if request.verbose {
         info.insert("info".to_owned(), verbose(&image));
     }
-    Ok(ImageStatusResponse { image: Some(shown(&image)), info })
+    let pinned = cri.facade.pinned(std::slice::from_ref(&image)) == [true];
+    Ok(ImageStatusResponse { image: Some(shown(&image, pinned)), info })
 }
 
 /// Returns the config document under the name that crictl looks for.
@@ -32,20 +33,12 @@ fn verbose(image: &Image) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orlop_model::image::ImageConfig;
     use orlop_model::{Digest, ImageId};
 
     #[test]
     fn the_config_document_is_where_crictl_looks_for_it() {
-        let mut image = Image {
-            id: ImageId(Digest::parse(&format!("sha256:{}", "3".repeat(64))).unwrap()),
-            tags: Vec::new(),
-            digests: Vec::new(),
-            bytes: 1,
-            config: ImageConfig::default(),
-            pinned: false,
-            config_json: r#"{"config":{"Cmd":["sh"]}}"#.into(),
-        };
+        let id = ImageId(Digest::parse(&format!("sha256:{}", "3".repeat(64))).unwrap());
+        let mut image = Image { config_json: r#"{"config":{"Cmd":["sh"]}}"#.into(), ..Image::new(id) };
         let info: Value = serde_json::from_str(&verbose(&image)).unwrap();
         assert_eq!(info["imageSpec"]["config"]["Cmd"][0], "sh");
         image.config_json = "damaged".into();

@@ -20,8 +20,8 @@ pub(crate) fn reference<'a>(field: &str, spec: Option<&'a ImageSpec>) -> Result<
     Ok(reference)
 }
 
-/// Returns an image as answers show it.
-pub(crate) fn shown(image: &Image) -> Shown {
+/// Returns an image as answers show it. A pinned one is left alone by the kubelet's garbage collection.
+pub(crate) fn shown(image: &Image, pinned: bool) -> Shown {
     let (uid, username) = user(&image.config.user);
     Shown {
         id: image.id.to_string(),
@@ -31,7 +31,7 @@ pub(crate) fn shown(image: &Image) -> Shown {
         uid,
         username,
         spec: None,
-        pinned: image.pinned,
+        pinned,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Images, as the core sees them.
 
-use crate::id::{Digest, ImageId};
+use crate::id::{Digest, ImageId, Namespace};
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Default process settings that an image brings. Untrusted: everything here was written by whoever built the image.
@@ -34,14 +35,93 @@ pub struct Image {
     pub tags: Vec<String>,
     /// `name@digest` of the manifest or index, sorted.
     pub digests: Vec<String>,
+    /// Which of these names are held by whom, sorted. A name without a line is held by nobody.
+    pub held: Vec<HeldName>,
     /// Bytes of its layers and config in the store, shared ones counted here too; never 0.
     pub bytes: u64,
+    /// Its layers, lowest first; one that is stacked twice is here twice.
+    pub layers: Vec<ImageLayer>,
     /// Process settings.
     pub config: ImageConfig,
-    /// Whether garbage collection must leave it alone.
-    pub pinned: bool,
+    /// Where it comes from, as its builder tells it.
+    pub origin: ImageOrigin,
+    /// When a name of it changed last, by this node's clock; `None` when that is not known.
+    pub named_at: Option<Timestamp>,
     /// The config document as pulled, for verbose answers.
     pub config_json: String,
+}
+
+impl Image {
+    /// Returns an image without names, layers and settings.
+    #[must_use]
+    pub fn new(id: ImageId) -> Self {
+        Self {
+            id,
+            tags: Vec::new(),
+            digests: Vec::new(),
+            held: Vec::new(),
+            bytes: 1,
+            layers: Vec::new(),
+            config: ImageConfig::default(),
+            origin: ImageOrigin::default(),
+            named_at: None,
+            config_json: String::new(),
+        }
+    }
+}
+
+/// A name of an image that a facade's users asked for by pull or tag. Others' garbage collection must leave it alone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HeldName {
+    /// The complete name.
+    pub name: String,
+    /// Whose it is.
+    pub by: Namespace,
+}
+
+/// A layer of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageLayer {
+    /// Digest of it as plain tar.
+    pub diff_id: Digest,
+    /// Bytes it takes in the store.
+    pub bytes: u64,
+}
+
+/// Where an image comes from, as its builder tells it: all of it optional, and untrusted. OCI image-spec, config.md.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageOrigin {
+    /// When it was made, RFC 3339 as written there; empty when it does not say.
+    pub created: String,
+    /// Who made it.
+    pub author: String,
+    /// `amd64`, `arm64` and so on.
+    pub architecture: String,
+    /// Variant of that, `v8`.
+    pub variant: String,
+    /// `linux`.
+    pub os: String,
+    /// A remark of its maker, as Docker's builder once wrote it.
+    pub comment: String,
+    /// Version of Docker that made it.
+    pub docker_version: String,
+    /// How it was built, the lowest layer first.
+    pub history: Vec<HistoryEntry>,
+}
+
+/// A step of a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When, RFC 3339 as written there.
+    pub created: String,
+    /// By which command.
+    pub created_by: String,
+    /// By whom.
+    pub author: String,
+    /// A remark.
+    pub comment: String,
+    /// Whether it made no layer.
+    pub empty_layer: bool,
 }
 
 /// Credentials for one pull. Never logged: `Debug` hides them.
@@ -74,15 +154,6 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// A pull as asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PullRequest {
-    /// The reference as the caller wrote it.
-    pub reference: String,
-    /// Credentials.
-    pub credentials: Credentials,
-}
-
 /// What a store of images uses of its file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FsUsage {
@@ -92,15 +163,6 @@ pub struct FsUsage {
     pub bytes: u64,
     /// Inodes used, trash included.
     pub inodes: u64,
-}
-
-/// What removal took away.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// The image, when the last name went with it; `None` when there was nothing.
-    pub image: Option<ImageId>,
-    /// Manifest or index digests that were its names.
-    pub digests: Vec<Digest>,
 }
 
 #[cfg(test)]
@@ -114,7 +176,8 @@ mod tests {
             Credentials::IdentityToken("word".into()),
             Credentials::RegistryToken("word".into()),
         ] {
-            let request = PullRequest { reference: "a".into(), credentials };
+            let request =
+                crate::pull::PullRequest { reference: "a".into(), credentials, owner: Namespace("b".to_owned()) };
             assert!(!format!("{request:?} {request:#?}").contains("word"));
         }
     }

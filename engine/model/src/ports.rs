@@ -3,12 +3,15 @@
 //! Every method may be called again after a crash between two steps, and must then be quiet. All answer in bounded time:
 //! the adapter owns the bound and its name. Methods return boxed futures, so that ports can be trait objects.
 
-use crate::container::{ContainerSpec, LogPath, Resources};
+use crate::container::{ContainerSpec, LogPath, Mount, Resources, RootfsAccess};
 use crate::container_state::{Checked, ContainerState, Ended};
 use crate::effect::{Effect, Moment};
 use crate::error::{Failure, Result};
-use crate::id::{ContainerId, ImageId, SandboxId};
-use crate::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
+use crate::files::{FileStat, Packing, Unpack};
+use crate::id::{ContainerId, ImageId, Namespace, SandboxId};
+use crate::image::{FsUsage, Image, ImageConfig};
+use crate::image_removal::{Removal, Removed};
+use crate::pull::{PullProgress, PullRequest, Pulled};
 use crate::record::{ContainerAsked, Loaded, SandboxAsked};
 use crate::sandbox::SandboxSpec;
 use crate::sandbox_state::{Attachment, SandboxState};
@@ -17,6 +20,7 @@ use crate::time::Timestamp;
 use crate::usage::{InterfaceUsage, LayerUsage, Usage, UsageOf};
 use std::future::Future;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -314,8 +318,13 @@ impl std::fmt::Debug for OpenExec {
 
 /// Images and root file systems.
 pub trait Images: Send + Sync {
-    /// Pulls an image; joins a pull of the same under way. Returns its id.
-    fn pull<'a>(&'a self, request: &'a PullRequest) -> Answer<'a, Result<ImageId>>;
+    /// Pulls an image; joins a pull of the same under way. The listener hears how far it is, joined or not. A pull whose
+    /// callers have all dropped this future is given up, and leaves nothing behind.
+    fn pull<'a>(&'a self, request: &'a PullRequest, listener: &'a dyn PullListener) -> Answer<'a, Result<Pulled>>;
+
+    /// Gives an image, found as in [`Images::find`], one more name, which `owner` holds; takes that name from the image that
+    /// has it. A name without a tag is that of the tag `latest`. `NotFound` when there is no such image.
+    fn tag<'a>(&'a self, image: &'a str, name: &'a str, owner: &'a Namespace) -> Answer<'a, Result<ImageId>>;
 
     /// Finds an image by id, by unique part of an id, tag, digest or short name; `None` when it is not there.
     fn find<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Option<Image>>>;
@@ -323,8 +332,9 @@ pub trait Images: Send + Sync {
     /// Lists every image, by id.
     fn list(&self) -> Answer<'_, Result<Vec<Image>>>;
 
-    /// Removes an image with all its names, found as in [`Images::find`]; quiet when it is not there.
-    fn remove<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Removed>>;
+    /// Takes names from an image, found as in [`Images::find`], and the image with them: see
+    /// [`crate::image_removal::decide`]. Quiet when it is not there.
+    fn remove<'a>(&'a self, removal: &'a Removal) -> Answer<'a, Result<Removed>>;
 
     /// Says what images use.
     fn usage(&self) -> Answer<'_, Result<FsUsage>>;
@@ -347,6 +357,49 @@ pub trait Images: Send + Sync {
 
     /// Lists every container that has a writable layer, for recovery.
     fn leftovers(&self) -> Answer<'_, Result<Vec<ContainerId>>>;
+
+    /// Assembles what the processes of a prepared container that does not run would see, as far as it holds files: its root
+    /// with the folders and files of the node that are mounted in it, read-only where they would be. At no path of the node.
+    fn root_with_mounts<'a>(
+        &'a self,
+        _container: &'a ContainerId,
+        _mounts: &'a [Mount],
+        _access: RootfsAccess,
+    ) -> Answer<'a, Result<OwnedFd>> {
+        not_built("assembling a root with its mounts")
+    }
+
+    /// Looks at a path below a root. `NotFound` when there is nothing.
+    fn stat_file<'a>(&'a self, _root: OwnedFd, _path: &'a Path) -> Answer<'a, Result<FileStat>> {
+        not_built("looking at a container's files")
+    }
+
+    /// Packs what a path below a root names into a tar archive: a folder with all below it, file systems of the kernel left
+    /// out. The names in it begin with [`FileStat::name`].
+    fn pack_files<'a>(&'a self, _root: OwnedFd, _path: &'a Path) -> Answer<'a, Result<Packing>> {
+        not_built("packing a container's files")
+    }
+
+    /// Unpacks an archive into a folder below a root. Nothing ever leaves the root, whoever changes it meanwhile.
+    /// `Denied` where it is read-only, `InvalidArgument` for an archive or a place that can't be right.
+    fn unpack_files<'a>(&'a self, _root: OwnedFd, _unpack: Unpack) -> Answer<'a, Result<()>> {
+        not_built("unpacking files into a container")
+    }
+}
+
+/// Who hears how far a pull is. Called from the task that waits for it, each time with the whole, no more often than
+/// [`crate::pull::TELL_PAUSE`] and once more before its end; must not block.
+pub trait PullListener: Send + Sync {
+    /// Says how far the pull is.
+    fn hear(&self, progress: &PullProgress);
+}
+
+/// The listener of those who only want the image.
+#[derive(Clone, Copy, Debug)]
+pub struct Unheard;
+
+impl PullListener for Unheard {
+    fn hear(&self, _progress: &PullProgress) {}
 }
 
 // === Network ===

@@ -2,19 +2,50 @@
 
 use crate::{Bug, Node, World};
 use orlop_model::error::{ErrorKind, Failure, Result};
-use orlop_model::image::{FsUsage, Image, ImageConfig, PullRequest, Removed};
-use orlop_model::ports::{Answer, Images, internal};
+use orlop_model::image::{FsUsage, HeldName, Image, ImageConfig};
+use orlop_model::image_removal::{self, Fate, NamedBy, Removal, Removed};
+use orlop_model::ports::{Answer, Images, PullListener, internal};
+use orlop_model::pull::{Fresh, LayerProgress, LayerStage, PullProgress, PullRequest, Pulled};
+use orlop_model::reference::{Reference, Version};
 use orlop_model::usage::LayerUsage;
-use orlop_model::{ContainerId, Digest, ImageId};
+use orlop_model::{ContainerId, ImageId, Namespace};
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 impl Images for World {
-    fn pull<'a>(&'a self, request: &'a PullRequest) -> Answer<'a, Result<ImageId>> {
+    fn pull<'a>(&'a self, request: &'a PullRequest, listener: &'a dyn PullListener) -> Answer<'a, Result<Pulled>> {
         Box::pin(async move {
             self.effect("pull").await?;
-            let found = self.find(&request.reference).await?;
             let message = || format!("pull {}: a simulation has no registry", request.reference);
-            found.map(|image| image.id).ok_or_else(|| Failure::new(ErrorKind::NotFound, message()))
+            let mut node = self.node();
+            let at = node.position(&request.reference);
+            let at = at.ok_or_else(|| Failure::new(ErrorKind::NotFound, message()))?;
+            let image = node.images[at].clone();
+            for name in image.digests.iter().chain(image.tags.iter().filter(|tag| **tag == request.reference)) {
+                node.give_name(&image.id, name, &request.owner);
+            }
+            drop(node);
+            let digest = image.id.0.clone();
+            let layer = LayerProgress { blob: digest.clone(), stage: LayerStage::Present };
+            listener.hear(&PullProgress { layers: vec![layer] });
+            Ok(Pulled { image: image.id, digest, fresh: Fresh::No })
+        })
+    }
+
+    fn tag<'a>(&'a self, image: &'a str, name: &'a str, owner: &'a Namespace) -> Answer<'a, Result<ImageId>> {
+        Box::pin(async move {
+            self.effect("tag").await?;
+            let bad = |why: String| Failure::new(ErrorKind::InvalidArgument, why);
+            let reference = Reference::parse(name).map_err(|why| bad(why.to_string()))?;
+            match reference.version() {
+                Version::Tag(_) => {}
+                Version::Digest(_) => return Err(bad("a tag can't be a digest".to_owned())),
+            }
+            let mut node = self.node();
+            let missing = || Failure::new(ErrorKind::NotFound, format!("image {image} is not in the store"));
+            let id = node.position(image).map(|at| node.images[at].id.clone()).ok_or_else(missing)?;
+            node.give_name(&id, &reference.to_string(), owner);
+            Ok(id)
         })
     }
 
@@ -30,14 +61,22 @@ impl Images for World {
         Box::pin(std::future::ready(Ok(images)))
     }
 
-    fn remove<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Removed>> {
+    fn remove<'a>(&'a self, removal: &'a Removal) -> Answer<'a, Result<Removed>> {
         Box::pin(async move {
             self.effect("remove image").await?;
             let mut node = self.node();
-            let Some(at) = node.position(reference) else { return Ok(Removed::default()) };
-            let image = node.images.remove(at);
-            let digests = image.digests.iter().filter_map(|name| Digest::parse(name.rsplit('@').next()?).ok());
-            Ok(Removed { image: Some(image.id), digests: digests.collect() })
+            let Some(at) = node.position(&removal.reference) else { return Ok(Removed::default()) };
+            let image = &mut node.images[at];
+            let named = Reference::parse(&removal.reference).ok().filter(|name| has(image, &name.to_string()));
+            let decision = image_removal::decide(image, &named.map_or(NamedBy::Id, NamedBy::Name), removal)?;
+            for name in &decision.untag {
+                take_name(image, name);
+            }
+            let image = match decision.image {
+                Fate::Stays => None,
+                Fate::Goes => Some(node.images.remove(at).id),
+            };
+            Ok(Removed { untagged: decision.untag, image, layers: Vec::new() })
         })
     }
 
@@ -119,13 +158,39 @@ impl Node {
         Ok(())
     }
 
+    /// Gives an image a name that `owner` and its former holders hold.
+    fn give_name(&mut self, id: &ImageId, name: &str, owner: &Namespace) {
+        let mut holders = BTreeSet::from([owner.clone()]);
+        for image in self.images.iter_mut().filter(|image| has(image, name)) {
+            holders.extend(take_name(image, name));
+        }
+        let Some(image) = self.images.iter_mut().find(|image| image.id == *id) else { return };
+        let names = if name.contains('@') { &mut image.digests } else { &mut image.tags };
+        names.push(name.to_owned());
+        names.sort();
+        image.held.extend(holders.into_iter().map(|by| HeldName { name: name.to_owned(), by }));
+        image.held.sort();
+    }
+
     /// Finds an image by one of its names, or by a part of its id that no other has.
     fn position(&self, reference: &str) -> Option<usize> {
-        let named = |image: &Image| {
-            image.id.to_string() == reference || image.tags.iter().chain(&image.digests).any(|name| name == reference)
-        };
+        let complete = Reference::parse(reference).map(|name| name.to_string()).unwrap_or_default();
+        let named = |image: &Image| image.id.to_string() == reference || has(image, reference) || has(image, &complete);
         let begins = |image: &Image| image.id.to_string().trim_start_matches("sha256:").starts_with(reference);
         let mut beginning = (0..self.images.len()).filter(|at| begins(&self.images[*at]));
         self.images.iter().position(named).or_else(|| beginning.next().filter(|_| beginning.next().is_none()))
     }
+}
+
+fn has(image: &Image, name: &str) -> bool {
+    image.tags.iter().chain(&image.digests).any(|there| there == name)
+}
+
+/// Takes a name from an image and returns who held it.
+fn take_name(image: &mut Image, name: &str) -> Vec<Namespace> {
+    image.tags.retain(|there| there != name);
+    image.digests.retain(|there| there != name);
+    let holders = image.held.iter().filter(|held| held.name == name).map(|held| held.by.clone()).collect();
+    image.held.retain(|held| held.name != name);
+    holders
 }

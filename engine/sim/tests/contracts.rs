@@ -56,13 +56,10 @@ impl Sim {
 fn image(name: &str, digit: char) -> Image {
     let digest = |digit: char| format!("sha256:{}", digit.to_string().repeat(64));
     Image {
-        id: ImageId(Digest::parse(&digest(digit)).unwrap()),
         tags: vec![format!("registry.test/{name}:1")],
         digests: vec![format!("registry.test/{name}@{}", digest(digit.to_ascii_lowercase()))],
-        bytes: 1,
         config: ImageConfig { user: name.to_owned(), ..ImageConfig::default() },
-        pinned: false,
-        config_json: String::new(),
+        ..Image::new(ImageId(Digest::parse(&digest(digit)).unwrap()))
     }
 }
 

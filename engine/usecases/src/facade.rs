@@ -300,6 +300,14 @@ impl Facade {
 
     // === impl Facade ===
 
+    pub(crate) fn node(&self) -> &crate::engine::Node {
+        &self.engine.node
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// Takes one of the places for requests under way.
     fn slot(&self) -> Result<SemaphorePermit<'_>> {
         self.engine.requests.try_acquire().map_err(|_full| {
@@ -330,7 +338,7 @@ impl Facade {
         found.filter(|view| view.asked.spec.namespace == self.namespace).ok_or_else(|| gone("sandbox", id))
     }
 
-    fn own_container(&self, id: &ContainerId) -> Result<Arc<ContainerView>> {
+    pub(crate) fn own_container(&self, id: &ContainerId) -> Result<Arc<ContainerView>> {
         let found = self.engine.node.registry.container(id);
         found.filter(|view| view.asked.spec.namespace == self.namespace).ok_or_else(|| gone("container", id))
     }

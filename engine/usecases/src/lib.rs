@@ -14,6 +14,8 @@ mod driver;
 mod engine;
 mod exec;
 mod facade;
+mod files;
+mod images;
 mod metrics;
 mod moment;
 mod perform;

@@ -9,7 +9,8 @@
 mod path;
 mod tree;
 
-pub(crate) use tree::is_opaque;
+pub(crate) use path::components;
+pub(crate) use tree::{is_opaque, times};
 
 use crate::tar::{Archive, Entry, Kind, TarError};
 use path::{Meaning, Target};
@@ -17,7 +18,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use tree::{Missing, Standing, Tree, joined, standing, times};
+use tree::{Missing, Standing, Tree, joined, standing};
 
 /// Members of one layer. The largest known images have some hundred thousand files in all.
 const ENTRIES_MAX: u64 = 2_000_000;
@@ -294,7 +295,7 @@ impl Layer<'_> {
 
 /// Sets owner, mode and attributes of an open file or folder. In this order: a change of owner takes away setuid bits and
 /// capabilities.
-fn describe_open(file: BorrowedFd<'_>, path: &[u8], entry: &Entry) -> Result<(), ApplyError> {
+pub(crate) fn describe_open(file: BorrowedFd<'_>, path: &[u8], entry: &Entry) -> Result<(), ApplyError> {
     let (uid, gid) = owner(entry, path)?;
     rustix::fs::fchown(file, uid, gid).map_err(ApplyError::write(path, "set owner"))?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(ApplyError::write(path, "set mode"))?;

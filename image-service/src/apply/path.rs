@@ -33,7 +33,7 @@ pub(super) struct Target<'a> {
 
 /// Splits a path into components. Leading slashes and `.` mean nothing; `..` is refused, also where it would stay inside:
 /// no tool that makes images writes it, and it has been the way out of every careless unpacker.
-pub(super) fn components(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
+pub(crate) fn components(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     if path.len() > PATH_BYTES_MAX {
         return Err("its path is too long");
     }

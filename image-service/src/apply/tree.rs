@@ -268,7 +268,7 @@ pub(super) fn joined(path: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// Makes the kernel's form of a time; access is given the same.
-pub(super) fn times(modified: Modified) -> Timestamps {
+pub(crate) fn times(modified: Modified) -> Timestamps {
     let time = Timespec { tv_sec: modified.seconds, tv_nsec: i64::from(modified.nanoseconds) };
     Timestamps { last_access: time, last_modification: time }
 }

@@ -1,4 +1,4 @@
-//! Reads tar archives from a stream: headers, names of any length, extended attributes. No file system.
+//! Reads and writes tar archives: from a stream: headers, names of any length, extended attributes. No file system.
 //!
 //! Own code instead of the tar crate: that one reads a name or PAX header of any size into memory, and its readings of
 //! PAX have differed from Go's, with which everybody else reads images (CVE-2026-33055, GHSA-3pv8-6f4r-ffg2). Where the
@@ -7,6 +7,7 @@
 mod header;
 mod pax;
 mod reader;
+pub(crate) mod writer;
 
 pub(crate) use reader::Archive;
 

@@ -1,9 +1,11 @@
 //! A registry, a store, and short ways to use them.
 
 use orlop_images::{Config, Store};
-use orlop_model::image::{Credentials, Image, PullRequest};
-use orlop_model::ports::Images;
-use orlop_model::{ContainerId, ErrorKind, Failure, ImageId};
+use orlop_model::image::{Credentials, Image};
+use orlop_model::image_removal::{Removal, RemovalRule, Removed};
+use orlop_model::ports::{Images, Unheard};
+use orlop_model::pull::PullRequest;
+use orlop_model::{ContainerId, ErrorKind, Failure, ImageId, Namespace};
 use orlop_testkit::Tree;
 use orlop_testkit::image_builder::{Built, ImageBuilder};
 use orlop_testkit::registry::Registry;
@@ -83,8 +85,21 @@ pub fn config(folder: &Path) -> Config {
 }
 
 pub async fn pull(store: &Store, reference: &str) -> Result<ImageId, Failure> {
-    let request = PullRequest { reference: reference.to_owned(), credentials: Credentials::Anonymous };
-    store.pull(&request).await
+    Ok(store.pull(&request(reference), &Unheard).await?.image)
+}
+
+pub fn owner() -> Namespace {
+    Namespace("test".to_owned())
+}
+
+pub fn request(reference: &str) -> PullRequest {
+    PullRequest { reference: reference.to_owned(), credentials: Credentials::Anonymous, owner: owner() }
+}
+
+/// Removes an image with all its names.
+pub async fn remove(store: &Store, reference: &str) -> Result<Removed, Failure> {
+    let (reference, rule) = (reference.to_owned(), RemovalRule::Whole);
+    store.remove(&Removal { reference, by: owner(), rule, users: Vec::new() }).await
 }
 
 /// Fails unless a result is a failure of this kind with all these words.

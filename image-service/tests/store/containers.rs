@@ -1,6 +1,6 @@
 //! Root file systems: what a container sees, and who keeps what alive.
 
-use crate::bench::{Bench, container, image, listing, refused, within};
+use crate::bench::{Bench, container, image, listing, refused, remove, within};
 use orlop_model::ErrorKind;
 use orlop_model::ports::Images;
 use orlop_testkit::Tree;
@@ -153,7 +153,7 @@ async fn folders_keep_their_look_when_an_upper_layer_does_not_describe_them() {
     assert_eq!(fs::read_to_string(within(&mount, "home/user/b")).unwrap(), "2");
     drop(mount);
     bench.store.drop_rootfs(&container("c")).await.unwrap();
-    bench.store.remove(&built.id()).await.unwrap();
+    remove(&bench.store, &built.id()).await.unwrap();
     assert!(bench.inside("layers").is_empty());
 }
 
@@ -164,7 +164,7 @@ async fn layers_stay_while_a_container_needs_them() {
     built.push(&bench.registry, "x", &["1"]).unwrap();
     let mount = rootfs_of(&bench, "c", "x:1").await;
     drop(mount);
-    bench.store.remove(&built.id()).await.unwrap();
+    remove(&bench.store, &built.id()).await.unwrap();
     assert_eq!(bench.find(&built.id()).await, None);
     assert_eq!(bench.inside("layers").len(), 2);
     assert!(bench.store.config_of(&container("c")).await.is_ok());
@@ -177,7 +177,7 @@ async fn layers_stay_while_a_container_needs_them() {
     bench.pull("x:1").await.unwrap();
     bench.store.drop_rootfs(&container("c")).await.unwrap();
     assert_eq!(bench.inside("layers").len(), 2);
-    bench.store.remove(&built.id()).await.unwrap();
+    remove(&bench.store, &built.id()).await.unwrap();
     assert!(bench.inside("layers").is_empty());
     bench.settled();
 }
@@ -190,7 +190,7 @@ async fn last_container_of_a_removed_image_takes_the_layers_with_it() {
     for name in ["c", "d"] {
         drop(rootfs_of(&bench, name, "x:1").await);
     }
-    bench.store.remove(&built.id()).await.unwrap();
+    remove(&bench.store, &built.id()).await.unwrap();
     bench.store.drop_rootfs(&container("c")).await.unwrap();
     assert_eq!(bench.inside("layers").len(), 1);
     bench.store.drop_rootfs(&container("d")).await.unwrap();

@@ -1,6 +1,6 @@
 //! What a crash leaves between two steps, and what the next start makes of it.
 
-use crate::bench::{Bench, config, container, image, listing, within};
+use crate::bench::{Bench, config, container, image, listing, remove, within};
 use orlop_images::Store;
 use orlop_model::ports::Images;
 use orlop_testkit::image_builder::Built;
@@ -118,7 +118,7 @@ fn victim() {
         say("prepared");
         store.rootfs(&container("c")).await.unwrap();
         say("removing");
-        store.remove(&id.to_string()).await.unwrap();
+        remove(&store, &id.to_string()).await.unwrap();
         say("removed");
         store.drop_rootfs(&container("c")).await.unwrap();
         say("dropped");
@@ -179,7 +179,7 @@ async fn recovers(folder: &Path, built: &Built, said: &dyn Fn(&str) -> bool, ste
         assert_eq!(listing(&within(&mount, "")), ["b = 3"], "{step}");
     }
     store.drop_rootfs(&id).await.unwrap();
-    store.remove(&built.id()).await.unwrap();
+    remove(&store, &built.id()).await.unwrap();
     for part in ["layers", "content", "images", "containers", "ingest"] {
         let found = fs::read_dir(folder.join("root").join(part)).unwrap().count();
         assert_eq!(found, 0, "{step}: {part}");

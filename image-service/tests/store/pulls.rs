@@ -1,11 +1,14 @@
 //! Pull, list, find, remove.
 
-use crate::bench::{Bench, container, image, pull, refused, tree};
-use orlop_model::image::Removed;
-use orlop_model::ports::Images;
+use crate::bench::{Bench, container, image, pull, refused, remove, request, tree};
+use crate::servers::{Fake, partial, reply};
+use orlop_model::image_removal::Removed;
+use orlop_model::ports::{Images, PullListener};
+use orlop_model::pull::{LayerStage, PullProgress};
 use orlop_model::{ErrorKind, ImageId};
-use orlop_testkit::image_builder::{Compression, Format, ImageBuilder, push_index};
+use orlop_testkit::image_builder::{Compression, Format, ImageBuilder, digest, push_index};
 use orlop_testkit::registry::Registry;
+use orlop_testkit::wait_until;
 use serde_json::json;
 
 #[tokio::test]
@@ -25,7 +28,9 @@ async fn pulled_image_is_found_by_every_name() {
     assert_eq!(found.tags, [bench.at("one/two:latest"), bench.at("one/two:v1")]);
     assert_eq!(found.digests, [digest.as_str()]);
     assert_eq!((found.config.user.as_str(), found.config.cmd.len()), ("1003:1004", 1));
-    assert!(found.bytes > 0 && !found.pinned);
+    let own = found.bytes - built.config.len() as u64;
+    assert_eq!(found.layers.iter().map(|layer| layer.bytes).collect::<Vec<_>>(), [own]);
+    assert_eq!(found.origin.os, "linux");
     assert_eq!(found.config_json.as_bytes(), built.config);
     let hex = built.id()["sha256:".len()..].to_owned();
     for name in [&bench.at("one/two"), &bench.at("one/two:latest"), &digest, &built.id(), &hex, &hex[..12]] {
@@ -96,17 +101,18 @@ async fn removal_by_one_name_takes_all_names_and_all_files() {
         bench.pull(name).await.unwrap();
     }
     assert_eq!(bench.find(&bench.at("x:1")).await.unwrap().tags.len(), 3);
-    let removed = bench.store.remove(&bench.at("x:2")).await.unwrap();
+    let removed = remove(&bench.store, &bench.at("x:2")).await.unwrap();
     assert_eq!(removed.image.map(|id| id.to_string()), Some(built.id()));
-    assert_eq!(removed.digests.len(), 1);
+    let names: Vec<_> = ["x:1", "x:2", "x:3"].map(|name| bench.at(name)).into();
+    assert_eq!((&removed.untagged[..3], removed.untagged.len(), removed.layers.len()), (&names[..], 4, 1));
     for name in [bench.at("x:1"), bench.at("x:3"), built.id(), format!("{}@{}", bench.at("x"), built.digest())] {
         assert_eq!(bench.find(&name).await, None, "{name}");
     }
-    assert_eq!(bench.store.remove(&bench.at("x:1")).await.unwrap(), Removed::default());
-    assert_eq!(bench.store.remove(&"0".repeat(64)).await.unwrap(), Removed::default());
+    assert_eq!(remove(&bench.store, &bench.at("x:1")).await.unwrap(), Removed::default());
+    assert_eq!(remove(&bench.store, &"0".repeat(64)).await.unwrap(), Removed::default());
     // The shared layer stays with the other image.
     assert_eq!(bench.inside("layers").len(), 2);
-    bench.store.remove(&other.id()).await.unwrap();
+    remove(&bench.store, &other.id()).await.unwrap();
     for folder in ["layers", "content", "images"] {
         assert!(bench.inside(folder).is_empty(), "{folder}");
     }
@@ -127,7 +133,7 @@ async fn same_image_of_two_registries_is_one_with_both_names() {
     assert_eq!(pull(&bench.store, &format!("{}/pause:3.9", second.host())).await.unwrap(), id);
     let found = bench.find(&id.to_string()).await.unwrap();
     assert_eq!((found.tags.len(), found.digests.len()), (2, 2));
-    bench.store.remove(&format!("{}/pause:3.9", second.host())).await.unwrap();
+    remove(&bench.store, &format!("{}/pause:3.9", second.host())).await.unwrap();
     assert_eq!(bench.find(&bench.at("pause:3.9")).await, None);
 }
 
@@ -162,7 +168,7 @@ async fn pulls_and_removals_at_once_all_succeed() {
             result.unwrap();
         }
         assert_eq!(bench.inside("layers").len(), 4);
-        let removals = (0..5).map(|_| bench.store.remove(&names[0]));
+        let removals = (0..5).map(|_| remove(&bench.store, &names[0]));
         for result in futures_util::future::join_all(removals).await {
             result.unwrap();
         }
@@ -172,7 +178,7 @@ async fn pulls_and_removals_at_once_all_succeed() {
             (0..6).map(|at| {
                 let (store, name) = (&bench.store, &names[at % 3]);
                 async move {
-                    if at % 2 == 0 { pull(store, name).await.map(drop) } else { store.remove(name).await.map(drop) }
+                    if at % 2 == 0 { pull(store, name).await.map(drop) } else { remove(store, name).await.map(drop) }
                 }
             });
         for result in futures_util::future::join_all(mixed).await {
@@ -183,7 +189,7 @@ async fn pulls_and_removals_at_once_all_succeed() {
             bench.store.prepare(&id, &listed.id).await.unwrap();
             bench.store.rootfs(&id).await.unwrap();
             bench.store.drop_rootfs(&id).await.unwrap();
-            bench.store.remove(&listed.id.to_string()).await.unwrap();
+            remove(&bench.store, &listed.id.to_string()).await.unwrap();
         }
         assert!(bench.inside("layers").is_empty() && bench.inside("content").is_empty());
     }
@@ -263,4 +269,52 @@ async fn unknown_image_can_not_be_prepared() {
     let id = ImageId(orlop_model::Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap());
     refused(bench.store.prepare(&container("c"), &id).await, ErrorKind::NotFound, &["pull it first"]);
     assert!(bench.inside("containers").is_empty());
+}
+
+/// Tells a test what it hears.
+struct Teller(tokio::sync::watch::Sender<PullProgress>);
+
+impl PullListener for Teller {
+    fn hear(&self, progress: &PullProgress) {
+        self.0.send_replace(progress.clone());
+    }
+}
+
+#[tokio::test]
+async fn pull_that_nobody_waits_for_any_more_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let built = image(&[&[("a", "1")], &[("b", "2")]]);
+    // The first layer comes whole, the second one stops in the middle.
+    let server = Fake::start(vec![
+        ("/manifests/", reply(200, &built.media_type, &built.manifest)),
+        (&built.id(), reply(200, "application/octet-stream", &built.config)),
+        (&digest(&built.layers[0]), reply(200, "application/octet-stream", &built.layers[0])),
+        (&digest(&built.layers[1]), partial(&built.layers[1])),
+    ]);
+    let (teller, mut heard) = tokio::sync::watch::channel(PullProgress::default());
+    let request = request(&format!("{}/x:1", server.host()));
+    let (store, asked) = (bench.store.clone(), request.clone());
+    let pull = tokio::spawn(async move { store.pull(&asked, &Teller(teller)).await });
+    let half = built.layers[1].len() as u64 / 2;
+    let stuck = |progress: &PullProgress| {
+        let stages: Vec<_> = progress.layers.iter().map(|layer| layer.stage).collect();
+        let total = built.layers[1].len() as u64;
+        stages == [LayerStage::Complete, LayerStage::Downloading { bytes: half, total }]
+    };
+    heard.wait_for(stuck).await.unwrap();
+    // Another one joins and hears at once how far it is.
+    let (teller, mut joined) = tokio::sync::watch::channel(PullProgress::default());
+    let store = bench.store.clone();
+    let second = tokio::spawn(async move { store.pull(&request, &Teller(teller)).await });
+    joined.wait_for(stuck).await.unwrap();
+    pull.abort();
+    assert!(pull.await.unwrap_err().is_cancelled());
+    assert!(!bench.inside("ingest").is_empty(), "the second one still waits");
+    second.abort();
+    assert!(second.await.unwrap_err().is_cancelled());
+    bench.settled();
+    wait_until(std::time::Duration::from_secs(10), "nothing is kept", || {
+        let kept = ["layers", "content", "images"].iter().all(|folder| bench.inside(folder).is_empty());
+        kept.then_some(())
+    });
 }

@@ -1,9 +1,10 @@
 //! Which servers are asked, and what they are told: passwords, mirrors, TLS, redirects, failures.
 
-use crate::bench::{Bench, image, pull, refused};
+use crate::bench::{Bench, image, owner, pull, refused};
 use orlop_model::ErrorKind;
-use orlop_model::image::{Credentials, PullRequest};
-use orlop_model::ports::Images;
+use orlop_model::image::Credentials;
+use orlop_model::ports::{Images, Unheard};
+use orlop_model::pull::PullRequest;
 use orlop_testkit::image_builder::digest;
 use orlop_testkit::registry::{Options, PASSWORD, Registry, USERNAME};
 use std::io::{Read, Write};
@@ -116,7 +117,7 @@ pub fn challenge(scheme: &str) -> Vec<u8> {
 
 pub fn with_password(reference: &str, password: &str) -> PullRequest {
     let credentials = Credentials::Basic { username: USERNAME.to_owned(), password: password.to_owned() };
-    PullRequest { reference: reference.to_owned(), credentials }
+    PullRequest { reference: reference.to_owned(), credentials, owner: owner() }
 }
 
 pub fn hosts_toml(bench: &Bench, host: &str, text: &str) {
@@ -131,10 +132,10 @@ async fn password_opens_what_is_closed_to_others() {
     image(&[&[("a", "1")], &[("b", "2")]]).push(&bench.registry, "x", &["1"]).unwrap();
     let name = bench.at("x:1");
     refused(bench.pull("x:1").await, ErrorKind::Denied, &["none were given"]);
-    let wrong = bench.store.pull(&with_password(&name, "wrong-word")).await;
+    let wrong = bench.store.pull(&with_password(&name, "wrong-word"), &Unheard).await;
     refused(wrong.clone(), ErrorKind::Denied, &["does not accept the name and password"]);
     assert!(!wrong.unwrap_err().message.contains("wrong-word"));
-    bench.store.pull(&with_password(&name, PASSWORD)).await.unwrap();
+    bench.store.pull(&with_password(&name, PASSWORD), &Unheard).await.unwrap();
 }
 
 #[tokio::test]
@@ -154,7 +155,7 @@ async fn password_is_not_told_to_another_host() {
         (&blob, to(&blob)),
     ];
     let front = Fake::guarded(answers, "authorization: basic", challenge("Basic realm=\"x\""));
-    bench.store.pull(&with_password(&format!("{}/x:1", front.host()), PASSWORD)).await.unwrap();
+    bench.store.pull(&with_password(&format!("{}/x:1", front.host()), PASSWORD), &Unheard).await.unwrap();
     assert!(front.asked("authorization: basic") > 0);
     assert_eq!((store.asked("/blob"), store.asked("authorization")), (2, 0));
 }

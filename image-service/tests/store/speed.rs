@@ -1,7 +1,7 @@
 //! Times, for a person to read: `cargo test -p orlop-images --test store -- --ignored --nocapture speed`.
 #![allow(clippy::print_stdout, reason = "a measurement talks to a person")]
 
-use crate::bench::{Bench, pull};
+use crate::bench::{Bench, pull, remove};
 use orlop_images::{Config, Store};
 use orlop_model::ports::Images;
 use orlop_testkit::Tree;
@@ -74,7 +74,7 @@ async fn speed_of_an_image_of_8_layers() {
     for (store, id) in &stores {
         store.drop_rootfs(&crate::bench::container("c")).await.unwrap();
         let time = Instant::now();
-        store.remove(&id.to_string()).await.unwrap();
+        remove(&store, &id.to_string()).await.unwrap();
         removals.push(time.elapsed());
     }
     for (what, times) in [("pull", pulls), ("pull again", again), ("prepare and rootfs", mounts), ("remove", removals)]

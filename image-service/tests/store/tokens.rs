@@ -1,10 +1,11 @@
 //! Registries that want a token of a token server: the real one, and some that lie.
 
-use crate::bench::{Bench, image, pull, refused};
+use crate::bench::{Bench, image, owner, pull, refused};
 use crate::servers::{Fake, challenge, hosts_toml, redirect, reply, with_password};
 use crate::token_server::{IDENTITY, TokenServer};
-use orlop_model::image::{Credentials, PullRequest};
-use orlop_model::ports::Images;
+use orlop_model::image::Credentials;
+use orlop_model::ports::{Images, Unheard};
+use orlop_model::pull::PullRequest;
 use orlop_model::{ErrorKind, Failure, ImageId};
 use orlop_testkit::image_builder::digest;
 use orlop_testkit::registry::{Options, PASSWORD, Registry};
@@ -36,7 +37,8 @@ impl Guarded {
 
     async fn pull(&self, name: &str, credentials: Credentials) -> Result<ImageId, Failure> {
         let reference = format!("{}/{name}", self.registry.host());
-        self.bench.store.pull(&PullRequest { reference, credentials }).await
+        let request = PullRequest { reference, credentials, owner: owner() };
+        Ok(self.bench.store.pull(&request, &Unheard).await?.image)
     }
 }
 
@@ -158,9 +160,9 @@ async fn hostile_realms_are_told_nothing() {
         let server = Fake::start(vec![("/v2/", challenge(header))]);
         let name = format!("{}/x:1", server.host());
         for request in
-            [with_password(&name, PASSWORD), PullRequest { reference: name, credentials: Credentials::Anonymous }]
+            [with_password(&name, PASSWORD), PullRequest { reference: name, credentials: Credentials::Anonymous, owner: owner() }]
         {
-            refused(bench.store.pull(&request).await, unavailable, &[word]);
+            refused(bench.store.pull(&request, &Unheard).await, unavailable, &[word]);
         }
         assert_eq!((server.asked("authorization"), server.asked("get")), (0, 2), "{header}");
     }
@@ -177,7 +179,7 @@ async fn server_that_blobs_are_redirected_to_cannot_ask_for_credentials() {
             ("/manifests/", reply(200, &built.media_type, &built.manifest)),
             ("/blobs/", redirect(&format!("http://{}/blob", store.host()))),
         ]);
-        let asked = bench.store.pull(&with_password(&format!("{}/x:1", front.host()), PASSWORD)).await;
+        let asked = bench.store.pull(&with_password(&format!("{}/x:1", front.host()), PASSWORD), &Unheard).await;
         refused(asked, ErrorKind::Denied, &["which it redirects to", "401"]);
         assert_eq!((store.asked("authorization"), front.asked("authorization")), (0, 0));
     }
@@ -190,8 +192,8 @@ async fn token_server_of_a_mirror_is_given_no_credentials() {
     let (mirror, tokens) = (&guarded.registry, &guarded.tokens);
     let text = format!("server = \"http://127.0.0.1:1\"\n[host.\"http://{}\"]\n", mirror.host());
     hosts_toml(&guarded.bench, "reg.example", &text);
-    guarded.bench.store.pull(&with_password("reg.example/public/x:1", PASSWORD)).await.unwrap();
-    let private = guarded.bench.store.pull(&with_password("reg.example/private/x:1", PASSWORD)).await;
+    guarded.bench.store.pull(&with_password("reg.example/public/x:1", PASSWORD), &Unheard).await.unwrap();
+    let private = guarded.bench.store.pull(&with_password("reg.example/private/x:1", PASSWORD), &Unheard).await;
     refused(private, ErrorKind::RegistryUnavailable, &["mirrors are given none"]);
     assert!(tokens.asked("GET /token") == 2 && tokens.asked("uthorization") == 0, "{:?}", tokens.seen());
 }
@@ -248,7 +250,7 @@ async fn token_servers_that_misbehave_are_named_and_repeat_no_secret() {
         let realm = Fake::start(vec![("/token", answer)]);
         let wanted = challenge(&format!("Bearer realm=\"http://{}/token\"", realm.host()));
         let server = Fake::start(vec![("/v2/", wanted)]);
-        let asked = bench.store.pull(&with_password(&format!("{}/x:1", server.host()), PASSWORD)).await;
+        let asked = bench.store.pull(&with_password(&format!("{}/x:1", server.host()), PASSWORD), &Unheard).await;
         refused(asked.clone(), kind, &[word, &realm.host()]);
         assert!(!asked.unwrap_err().message.contains(PASSWORD));
         assert_eq!((realm.asked("/token"), server.asked("authorization")), (times, 0), "{word}");
@@ -264,9 +266,9 @@ async fn token_server_with_tls_is_trusted_through_the_registrys_authority() {
     let server = Fake::start(vec![("/v2/", challenge(&format!("Bearer realm=\"https://{}/v2/\"", realm.host())))]);
     let text = format!("server = \"http://{}\"\n", server.host());
     hosts_toml(&bench, "reg.example", &text);
-    let asked = bench.store.pull(&with_password("reg.example/x:1", PASSWORD)).await;
+    let asked = bench.store.pull(&with_password("reg.example/x:1", PASSWORD), &Unheard).await;
     refused(asked, ErrorKind::RegistryUnavailable, &["certificate"]);
     hosts_toml(&bench, "reg.example", &format!("{text}ca = \"{}\"\n", realm.certificate().display()));
-    let asked = bench.store.pull(&with_password("reg.example/x:1", PASSWORD)).await;
+    let asked = bench.store.pull(&with_password("reg.example/x:1", PASSWORD), &Unheard).await;
     refused(asked, ErrorKind::RegistryUnavailable, &["holds no token"]);
 }

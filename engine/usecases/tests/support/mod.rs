@@ -31,15 +31,7 @@ pub fn image() -> ImageId {
 }
 
 pub fn world(seed: u64, faults_per_mille: u64) -> World {
-    let image = Image {
-        id: image(),
-        tags: vec!["a:b".to_owned()],
-        digests: Vec::new(),
-        bytes: 1,
-        config: Default::default(),
-        pinned: false,
-        config_json: String::new(),
-    };
+    let image = Image { tags: vec!["a:b".to_owned()], ..Image::new(image()) };
     World::new(seed, faults_per_mille, vec![image])
 }
 

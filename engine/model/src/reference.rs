@@ -2,7 +2,7 @@
 //!
 //! The grammar and the shorthands are Docker's (distribution/reference): `busybox` is `docker.io/library/busybox:latest`.
 
-use orlop_model::Digest;
+use crate::id::Digest;
 use std::fmt;
 
 /// Longest name without tag and digest, in bytes; the distribution grammar's own bound.
@@ -16,6 +16,9 @@ const REFERENCE_BYTES_MAX: usize = NAME_BYTES_MAX + TAG_BYTES_MAX + 73;
 
 /// The registry of names without one.
 const DEFAULT_HOST: &str = "docker.io";
+
+/// Where that registry has the names of one word.
+const DEFAULT_FOLDER: &str = "library/";
 
 /// The tag of names without one.
 const DEFAULT_TAG: &str = "latest";
@@ -101,7 +104,7 @@ impl Reference {
         }
         let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
         let path =
-            if host == DEFAULT_HOST && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
+            if host == DEFAULT_HOST && !path.contains('/') { format!("{DEFAULT_FOLDER}{path}") } else { path.to_owned() };
         let length = host.len() + 1 + path.len();
         if length > NAME_BYTES_MAX {
             return Err(BadReference::NameTooLong(length));
@@ -130,6 +133,34 @@ impl Reference {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}/{}", self.host, self.path)
+    }
+
+    /// Returns the reference of exactly one image of the same name.
+    #[must_use]
+    pub fn at(&self, digest: Digest) -> Self {
+        Self { host: self.host.clone(), path: self.path.clone(), version: Version::Digest(digest) }
+    }
+
+    /// Returns the name as people write it: `busybox` for `docker.io/library/busybox`, without tag or digest.
+    #[must_use]
+    pub fn familiar_name(&self) -> String {
+        if self.host != DEFAULT_HOST {
+            return self.name();
+        }
+        match self.path.strip_prefix(DEFAULT_FOLDER) {
+            // `library/a/b` without its folder would be another name.
+            Some(rest) if !rest.contains('/') => rest.to_owned(),
+            Some(_) | None => self.path.clone(),
+        }
+    }
+
+    /// Returns the whole reference as people write it, tag or digest included: `busybox:latest`.
+    #[must_use]
+    pub fn familiar(&self) -> String {
+        match &self.version {
+            Version::Tag(tag) => format!("{}:{tag}", self.familiar_name()),
+            Version::Digest(digest) => format!("{}@{digest}", self.familiar_name()),
+        }
     }
 
     /// Returns which image of that name.
@@ -267,6 +298,23 @@ mod tests {
     }
 
     #[test]
+    fn familiar_form_is_short_and_means_the_same() {
+        for (text, expected) in [
+            ("docker.io/library/busybox:latest", "busybox:latest"),
+            ("busybox:1", "busybox:1"),
+            ("user/app", "user/app:latest"),
+            ("docker.io/library/a/b:1", "library/a/b:1"),
+            ("localhost:5000/library/a:1", "localhost:5000/library/a:1"),
+        ] {
+            let reference = Reference::parse(text).unwrap();
+            assert_eq!(reference.familiar(), expected, "{text}");
+            assert_eq!(Reference::parse(expected), Ok(reference), "{text}");
+        }
+        let digest = format!("busybox@sha256:{HEX}");
+        assert_eq!(Reference::parse(&digest).unwrap().familiar(), digest);
+    }
+
+    #[test]
     fn digest_wins_over_a_tag_beside_it() {
         let digest = format!("sha256:{HEX}");
         for text in [format!("a/b@{digest}"), format!("a/b:1@{digest}")] {
@@ -315,6 +363,7 @@ mod tests {
         #[test]
         fn complete_reference_means_itself(text in "[a-zA-Z0-9.:/_@\\[\\]-]{1,60}") {
             if let Ok(reference) = Reference::parse(&text) {
+                proptest::prop_assert_eq!(Reference::parse(&reference.familiar()), Ok(reference.clone()));
                 proptest::prop_assert_eq!(Reference::parse(&reference.to_string()), Ok(reference));
             }
         }
