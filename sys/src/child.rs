@@ -126,6 +126,43 @@ pub fn reset_signals() -> io::Result<()> {
     })
 }
 
+/// Blocks every signal that can be blocked.
+///
+/// # Errors
+/// What rt_sigprocmask(2) says.
+pub fn block_signals() -> io::Result<()> {
+    // SAFETY: `EVERY` is a whole mask of the size said; nothing is written back.
+    // WHY: the C library leaves signals 32 and 33 out, which it uses itself.
+    check(unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const EVERY, 0_usize, size_of::<u64>())
+    })
+}
+
+/// Every signal, one bit each.
+static EVERY: u64 = u64::MAX;
+
+/// Waits for any signal, all of which are blocked, and returns its number.
+///
+/// # Errors
+/// `EINTR` after a stop; what rt_sigtimedwait(2) says.
+pub fn wait_for_signal() -> io::Result<u8> {
+    // SAFETY: `EVERY` is a whole mask of the size said; neither what is known of the signal nor a time is asked for.
+    // WHY: nix names signals by an enum, which lacks the real-time ones.
+    let signal =
+        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const EVERY, 0_usize, 0_usize, size_of::<u64>()) };
+    u8::try_from(signal).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends a signal to a child that was not reaped yet, so that its number is still its own.
+///
+/// # Errors
+/// What kill(2) says.
+pub fn send_signal(child: u32, signal: u8) -> io::Result<()> {
+    // SAFETY: numbers only.
+    // WHY: as in `wait_for_signal`.
+    check(unsafe { libc::syscall(libc::SYS_kill, child, libc::c_int::from(signal)) })
+}
+
 /// Sets a resource limit of the calling process; `u64::MAX` is unlimited.
 ///
 /// # Errors

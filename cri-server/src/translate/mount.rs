@@ -51,7 +51,8 @@ fn mount(i: usize, asked: &Asked, recursive: RecursiveReadOnly) -> Result<Mount>
         (false, true) => MountAccess::ReadOnly,
         (false, false) => MountAccess::ReadWrite,
     };
-    Ok(Mount { target, source: absolute(field("host_path"), &asked.host_path)?, access, propagation })
+    let source = absolute(field("host_path"), &asked.host_path)?;
+    Ok(Mount { access, propagation, ..Mount::new(target, source) })
 }
 
 /// Recursive read-only must be read-only and private; the interface says so.
@@ -94,7 +95,7 @@ mod tests {
             ((true, true, 0), MountAccess::ReadOnlyRecursive, Propagation::Private),
         ] {
             let asked = asked(|m| (m.readonly, m.recursive_read_only, m.propagation) = change);
-            let expected = Mount { target: "/data".into(), source: "/srv".into(), access, propagation };
+            let expected = Mount { access, propagation, ..Mount::new("/data", "/srv") };
             assert_eq!(mounts(&asked, RecursiveReadOnly::Possible).unwrap(), [expected]);
         }
     }

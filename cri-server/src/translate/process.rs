@@ -33,6 +33,7 @@ pub(crate) fn process(config: &ContainerConfig, user: User) -> Result<Process> {
             (true, true) => Stdin::Once,
         },
         rlimits: Vec::new(),
+        init: false,
     })
 }
 

@@ -46,6 +46,10 @@ fn translate(request: &RunPodSandboxRequest) -> super::Result<SandboxSpec> {
         cgroup_parent: cgroup_parent(&linux.cgroup_parent)?,
         network_args: network::plugin_args(metadata),
         ends: SandboxEnd::OnStop,
+        domainname: String::new(),
+        shm_bytes_max: None,
+        hosts: Vec::new(),
+        user_namespace: None,
     })
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn user(asked: &LinuxContainerSecurityContext) -> Result<User> {
         user,
         group,
         supplemental_groups: groups(&asked.supplemental_groups)?,
+        supplemental_group_names: Vec::new(),
         groups_policy: policy(asked.supplemental_groups_policy)?,
     })
 }

@@ -1,6 +1,7 @@
 //! What was asked for when a container was created.
 
 use crate::id::{ContainerId, ImageId, Namespace, NaturalKey, SandboxId};
+use crate::sandbox::IdMapping;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,8 +21,14 @@ pub struct ContainerSpec {
     pub process: Process,
     /// Mounts beside the defaults, in this order.
     pub mounts: Vec<Mount>,
+    /// File systems in memory, empty at each start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tmpfs: Vec<Tmpfs>,
     /// Devices beside the defaults.
     pub devices: Vec<Device>,
+    /// Devices that may be used though no node of them is made, after those of `devices`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_rules: Vec<DeviceRule>,
     /// Which namespaces it lives in.
     pub namespaces: Namespaces,
     /// Whether the root file system is read-only.
@@ -46,7 +53,9 @@ impl ContainerSpec {
             image,
             process: Process::default(),
             mounts: Vec::new(),
+            tmpfs: Vec::new(),
             devices: Vec::new(),
+            device_rules: Vec::new(),
             namespaces: Namespaces::default(),
             rootfs: RootfsAccess::ReadWrite,
             security: Security::default(),
@@ -75,6 +84,9 @@ pub struct Process {
     pub stdin: Stdin,
     /// Resource limits, `RLIMIT_` names.
     pub rlimits: Vec<Rlimit>,
+    /// Whether a small program of ours is the first process: it passes signals on to the container's and reaps orphans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
 }
 
 /// What standard input is.
@@ -98,6 +110,9 @@ pub struct User {
     pub group: Option<u32>,
     /// More groups.
     pub supplemental_groups: Vec<u32>,
+    /// More groups by name, looked up in the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supplemental_group_names: Vec<String>,
     /// Whether the image's `/etc/group` adds to them.
     pub groups_policy: GroupsPolicy,
 }
@@ -134,6 +149,133 @@ pub struct Mount {
     pub access: MountAccess,
     /// How later mounts travel.
     pub propagation: Propagation,
+    /// What it forbids.
+    #[serde(default, skip_serializing_if = "MountFlags::is_empty")]
+    pub flags: MountFlags,
+    /// With what is mounted below the source, or without.
+    #[serde(default, skip_serializing_if = "MountDepth::is_default")]
+    pub depth: MountDepth,
+    /// What a source that is not there means.
+    #[serde(default, skip_serializing_if = "MissingSource::is_default")]
+    pub missing: MissingSource,
+    /// Shows owners of files through this mapping, which must be that of the sandbox's user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<IdMapping>,
+}
+
+impl Mount {
+    /// Returns a private mount that can be written, with everything mounted below its source.
+    #[must_use]
+    pub fn new(target: impl Into<PathBuf>, source: impl Into<PathBuf>) -> Self {
+        Self {
+            target: target.into(),
+            source: source.into(),
+            access: MountAccess::ReadWrite,
+            propagation: Propagation::Private,
+            flags: MountFlags::default(),
+            depth: MountDepth::default(),
+            missing: MissingSource::default(),
+            ids: None,
+        }
+    }
+}
+
+/// What a mount forbids. mount(8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountFlags {
+    /// Programs gain no rights by their mode.
+    pub nosuid: bool,
+    /// Devices can't be opened.
+    pub nodev: bool,
+    /// Programs can't be run.
+    pub noexec: bool,
+}
+
+impl MountFlags {
+    /// All of them.
+    pub const ALL: Self = Self { nosuid: true, nodev: true, noexec: true };
+
+    /// Says whether it forbids nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Which mounts of a source come along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountDepth {
+    /// All below it.
+    #[default]
+    Whole,
+    /// Its own alone.
+    Single,
+}
+
+impl MountDepth {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a source that is not there means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MissingSource {
+    /// The container is refused.
+    #[default]
+    Refuse,
+    /// A folder is made, of root's and with mode 0755, when the container is created and whenever it is started.
+    MakeFolder,
+}
+
+impl MissingSource {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A file system in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmpfs {
+    /// Absolute path inside.
+    pub target: PathBuf,
+    /// Bytes it may hold; `None` is half of the node's memory, the kernel's default.
+    pub bytes_max: Option<u64>,
+    /// Permission bits of its root, at most 0o7777; `None` takes those of the folder it covers, or 0o1777 where there is none.
+    pub mode: Option<u32>,
+    /// Owner of its root, user and group inside; `None` is root.
+    pub owner: Option<(u32, u32)>,
+    /// Read-only or not.
+    pub access: TmpfsAccess,
+    /// What it forbids.
+    pub flags: MountFlags,
+}
+
+impl Tmpfs {
+    /// Returns one that can be written and forbids programs, devices and set-user-id: what Docker and Podman make of a path.
+    #[must_use]
+    pub fn new(target: impl Into<PathBuf>) -> Self {
+        Self {
+            target: target.into(),
+            bytes_max: None,
+            mode: None,
+            owner: None,
+            access: TmpfsAccess::ReadWrite,
+            flags: MountFlags::ALL,
+        }
+    }
+}
+
+/// Whether a file system in memory can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TmpfsAccess {
+    /// It can.
+    ReadWrite,
+    /// It can't.
+    ReadOnly,
 }
 
 /// What a mount allows.
@@ -167,6 +309,30 @@ pub struct Device {
     pub source: PathBuf,
     /// Some of `r`, `w`, `m`.
     pub permissions: String,
+}
+
+/// Devices that a container may use, whether or not a node of one is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// Which kind.
+    pub kind: DeviceKind,
+    /// Major number; `None` is every one.
+    pub major: Option<u32>,
+    /// Minor number; `None` is every one.
+    pub minor: Option<u32>,
+    /// Some of `r`, `w`, `m`.
+    pub permissions: String,
+}
+
+/// A kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    /// Character and block.
+    Any,
+    /// Character.
+    Char,
+    /// Block.
+    Block,
 }
 
 /// Which namespaces a container lives in. The mount namespace is always its own.
@@ -206,8 +372,16 @@ pub enum NamespaceMode {
     Host,
     /// Its sandbox's.
     OfSandbox,
-    /// Another container's.
+    /// That of another container of the same sandbox.
     OfContainer(ContainerId),
+    /// That of a container of another sandbox, which must be running at the start: for the network and IPC that of its
+    /// sandbox, `/dev/shm` with it.
+    OfOther {
+        /// The other sandbox.
+        sandbox: SandboxId,
+        /// The container in it.
+        container: ContainerId,
+    },
     /// That of a file.
     Path(PathBuf),
 }

@@ -30,6 +30,18 @@ pub struct SandboxSpec {
     pub network_args: Vec<(String, String)>,
     /// When the sandbox ends by itself.
     pub ends: SandboxEnd,
+    /// NIS domain name inside; empty keeps what a new namespace has. Needs a host name of its own beside it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub domainname: String,
+    /// Bytes that `/dev/shm` may hold; `None` is 64 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_bytes_max: Option<u64>,
+    /// Lines of `/etc/hosts` beside the sandbox's own, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostEntry>,
+    /// Users of its own, of which user 0 is none of the node's; `None` is the node's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_namespace: Option<IdMapping>,
 }
 
 impl SandboxSpec {
@@ -48,6 +60,10 @@ impl SandboxSpec {
             cgroup_parent: None,
             network_args: Vec::new(),
             ends: SandboxEnd::OnStop,
+            domainname: String::new(),
+            shm_bytes_max: None,
+            hosts: Vec::new(),
+            user_namespace: None,
         }
     }
 }
@@ -68,6 +84,35 @@ pub enum SandboxEnd {
     OnStop,
     /// With its one container (Docker).
     WithContainer,
+}
+
+/// Ids of users and groups inside, in a row, and what they are on the node. user_namespaces(7)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// First id inside.
+    pub inside: u32,
+    /// First id on the node.
+    pub node: u32,
+    /// How many; not 0, and no id goes beyond `u32::MAX - 1`.
+    pub count: u32,
+}
+
+impl IdMapping {
+    /// Returns what an id inside is on the node; `None` when it is not mapped.
+    #[must_use]
+    pub fn to_node(&self, inside: u32) -> Option<u32> {
+        let at = inside.checked_sub(self.inside).filter(|at| *at < self.count)?;
+        self.node.checked_add(at)
+    }
+}
+
+/// A line of `/etc/hosts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEntry {
+    /// The address.
+    pub address: std::net::IpAddr,
+    /// The name; one word.
+    pub name: String,
 }
 
 /// Lines of a `resolv.conf`.
@@ -103,4 +148,20 @@ pub enum Protocol {
     Udp,
     /// SCTP.
     Sctp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_inside_have_one_on_the_node_as_far_as_they_are_mapped() {
+        let mapping = IdMapping { inside: 0, node: 65_536, count: 1000 };
+        assert_eq!(
+            (mapping.to_node(0), mapping.to_node(999), mapping.to_node(1000)),
+            (Some(65_536), Some(66_535), None)
+        );
+        let high = IdMapping { inside: 5, node: u32::MAX - 1, count: 10 };
+        assert_eq!((high.to_node(4), high.to_node(6), high.to_node(7)), (None, Some(u32::MAX), None));
+    }
 }

@@ -42,6 +42,10 @@ fn sandbox() -> SandboxAsked {
             cgroup_parent: Some("/kubepods/pod1".to_owned()),
             network_args: vec![("K8S_POD_NAME".to_owned(), "name".to_owned())],
             ends: SandboxEnd::WithContainer,
+            domainname: String::new(),
+            shm_bytes_max: None,
+            hosts: Vec::new(),
+            user_namespace: None,
         },
         annex: vec![0, 255],
         durability: Durability::Boot,
@@ -49,7 +53,7 @@ fn sandbox() -> SandboxAsked {
 }
 
 fn container() -> ContainerAsked {
-    let mount = |access, propagation| Mount { target: "/in".into(), source: "/out".into(), access, propagation };
+    let mount = |access, propagation| Mount { access, propagation, ..Mount::new("/in", "/out") };
     ContainerAsked {
         id: ContainerId::from_random([2; 32]),
         created_at: Timestamp(5),
@@ -67,22 +71,26 @@ fn container() -> ContainerAsked {
                     user: "1000".to_owned(),
                     group: Some(7),
                     supplemental_groups: vec![8],
+                    supplemental_group_names: Vec::new(),
                     groups_policy: GroupsPolicy::Strict,
                 },
                 terminal: true,
                 stdin: Stdin::Once,
                 rlimits: vec![Rlimit { name: "RLIMIT_NOFILE".to_owned(), soft: 1, hard: 2 }],
+                init: false,
             },
             mounts: vec![
                 mount(MountAccess::ReadWrite, Propagation::Private),
                 mount(MountAccess::ReadOnly, Propagation::HostToContainer),
                 mount(MountAccess::ReadOnlyRecursive, Propagation::Bidirectional),
             ],
+            tmpfs: Vec::new(),
             devices: vec![Device {
                 target: "/dev/x".into(),
                 source: "/dev/null".into(),
                 permissions: "rwm".to_owned(),
             }],
+            device_rules: Vec::new(),
             namespaces: Namespaces {
                 pid: NamespaceMode::OfContainer(ContainerId::from_random([3; 32])),
                 network: NamespaceMode::OfSandbox,
@@ -124,6 +132,48 @@ fn container() -> ContainerAsked {
         annex: Vec::new(),
         durability: Durability::Node,
     }
+}
+
+/// With what the second build of the model knows beside.
+fn sandbox_with_all() -> SandboxAsked {
+    let asked = sandbox();
+    let spec = SandboxSpec {
+        domainname: "nis".to_owned(),
+        shm_bytes_max: Some(1 << 20),
+        hosts: vec![HostEntry { address: [10, 0, 0, 9].into(), name: "db".to_owned() }],
+        user_namespace: Some(IdMapping { inside: 0, node: 65_536, count: 65_536 }),
+        ..asked.spec
+    };
+    SandboxAsked { spec, ..asked }
+}
+
+/// With what the second build of the model knows beside.
+fn container_with_all() -> ContainerAsked {
+    let asked = container();
+    let mount = Mount {
+        flags: MountFlags { nosuid: true, nodev: true, noexec: false },
+        depth: MountDepth::Single,
+        missing: MissingSource::MakeFolder,
+        ids: Some(IdMapping { inside: 0, node: 65_536, count: 65_536 }),
+        ..Mount::new("/in", "/out")
+    };
+    let tmpfs = Tmpfs { bytes_max: Some(65_536), mode: Some(0o700), owner: Some((1, 2)), ..Tmpfs::new("/run") };
+    let read_only = Tmpfs { access: TmpfsAccess::ReadOnly, flags: MountFlags::default(), ..Tmpfs::new("/empty") };
+    let rule = |kind, major| DeviceRule { kind, major, minor: None, permissions: "rw".to_owned() };
+    let other = |n| NamespaceMode::OfOther {
+        sandbox: SandboxId::from_random([n; 32]),
+        container: ContainerId::from_random([n; 32]),
+    };
+    let user = User { supplemental_group_names: vec!["audio".to_owned()], ..asked.spec.process.user };
+    let spec = ContainerSpec {
+        process: Process { user, init: true, ..asked.spec.process },
+        mounts: vec![mount],
+        tmpfs: vec![tmpfs, read_only],
+        device_rules: vec![rule(DeviceKind::Any, None), rule(DeviceKind::Char, Some(1)), rule(DeviceKind::Block, None)],
+        namespaces: Namespaces { pid: other(4), ..asked.spec.namespaces },
+        ..asked.spec
+    };
+    ContainerAsked { spec, ..asked }
 }
 
 fn sandbox_states() -> Vec<SandboxState> {
@@ -199,7 +249,9 @@ fn read<T: DeserializeOwned>(value: &Value) -> T {
 fn records_of_an_earlier_build_are_read_and_written_as_they_were() {
     let now = json!({
         "sandbox-asked": sandbox(),
+        "sandbox-asked-2": sandbox_with_all(),
         "container-asked": container(),
+        "container-asked-2": container_with_all(),
         "sandbox-state": sandbox_states(),
         "container-state": container_states(),
     });
@@ -209,7 +261,9 @@ fn records_of_an_earlier_build_are_read_and_written_as_they_were() {
     let golden: Value = serde_json::from_str(&std::fs::read_to_string(PATH).unwrap()).unwrap();
     assert_eq!(now, golden, "the model no longer writes what is on disk");
     assert_eq!(read::<SandboxAsked>(&golden["sandbox-asked"]), sandbox());
+    assert_eq!(read::<SandboxAsked>(&golden["sandbox-asked-2"]), sandbox_with_all());
     assert_eq!(read::<ContainerAsked>(&golden["container-asked"]), container());
+    assert_eq!(read::<ContainerAsked>(&golden["container-asked-2"]), container_with_all());
     assert_eq!(read::<Vec<SandboxState>>(&golden["sandbox-state"]), sandbox_states());
     assert_eq!(read::<Vec<ContainerState>>(&golden["container-state"]), container_states());
 }

@@ -3,7 +3,7 @@
 
 use orlop_model::ports::Records;
 use orlop_model::record::{Durability, SandboxAsked};
-use orlop_model::sandbox::{NamespaceScope, SandboxEnd, SandboxSpec};
+use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 use orlop_model::sandbox_state::SandboxState;
 use orlop_model::{Namespace, NaturalKey, SandboxId, Timestamp};
 use orlop_store::{Config, Store};
@@ -21,17 +21,12 @@ fn asked(n: u8, durability: Durability) -> SandboxAsked {
         id: SandboxId::from_random([n; 32]),
         created_at: Timestamp(i64::from(n)),
         spec: SandboxSpec {
-            namespace: Namespace("test".to_owned()),
-            key: NaturalKey(format!("key {n}")),
             hostname: "host".to_owned(),
-            network: NamespaceScope::Sandbox,
             ipc: NamespaceScope::Host,
             sysctls: BTreeMap::from([("net.ipv4.ip_forward".to_owned(), "1".to_owned())]),
-            dns: None,
-            ports: Vec::new(),
             cgroup_parent: Some("/kubepods/x".to_owned()),
             network_args: vec![("K8S_POD_NAME".to_owned(), "p".to_owned())],
-            ends: SandboxEnd::OnStop,
+            ..SandboxSpec::new(Namespace("test".to_owned()), NaturalKey(format!("key {n}")))
         },
         annex: vec![0, 159, 146, 150],
         durability,

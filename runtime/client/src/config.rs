@@ -89,5 +89,5 @@ pub(crate) const OWN_MAX: usize = 16;
 pub(crate) const USER_FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// Bytes of the node's `/etc/resolv.conf`.
 pub(crate) const RESOLV_CONF_BYTES_MAX: u64 = 64 * 1024;
-/// Size of a sandbox's `/dev/shm`, as everywhere.
-pub(crate) const SHM_BYTES: u64 = 64 * 1024 * 1024;
+/// Lines of `/etc/hosts` that a sandbox may bring; Docker's command line fits some ten thousand.
+pub(crate) const HOSTS_MAX: usize = 65_536;

@@ -2,13 +2,14 @@
 
 use crate::error::{Error, Result};
 use orlop_cgroups::Hierarchies;
-use orlop_model::container::ContainerSpec;
+use orlop_model::container::{ContainerSpec, MissingSource};
+use orlop_plan::rlimit::HardLimits;
 use orlop_spec::HostFacts;
 use orlop_spec::inputs::{NodeDevice, NodeDeviceKind};
 use rustix::fs::{FileType, StatxAttributes};
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
@@ -20,6 +21,7 @@ pub(crate) struct Node {
     capabilities: u64,
     oom_score_adj: i16,
     recursive_readonly: bool,
+    limits: HardLimits,
 }
 
 /// Devices of a node that a privileged container sees; one with more has a `/dev` gone wild.
@@ -54,6 +56,7 @@ impl Node {
                 .trim()
                 .parse()
                 .map_err(|_| missing("/proc/self/oom_score_adj"))?,
+            limits: hard_limits()?,
             recursive_readonly: at_least(&rustix::system::uname().release().to_string_lossy(), (5, 12)),
         })
     }
@@ -61,6 +64,11 @@ impl Node {
     /// Returns the capabilities that a shim holds.
     pub(crate) fn capabilities(&self) -> u64 {
         self.capabilities
+    }
+
+    /// Returns the hard limits that a shim has.
+    pub(crate) fn limits(&self) -> &HardLimits {
+        &self.limits
     }
 
     /// Says whether device rules can be a program.
@@ -82,6 +90,15 @@ impl Node {
             devices,
         }
     }
+}
+
+fn hard_limits() -> Result<HardLimits> {
+    let mut limits = HardLimits::NONE;
+    for (limit, number) in limits.0.iter_mut().zip(0..) {
+        let found = orlop_sys::child::limit(number);
+        *limit = found.map_err(|error| Error::io(format!("read resource limit {number}"), error))?.1;
+    }
+    Ok(limits)
 }
 
 fn read(path: &str) -> Result<String> {
@@ -165,6 +182,31 @@ fn node_device(path: PathBuf, metadata: &Metadata) -> Option<NodeDevice> {
         uid: metadata.uid(),
         gid: metadata.gid(),
     })
+}
+
+/// Says whether [`make_sources`] has anything to make.
+pub(crate) fn makes_sources(container: &ContainerSpec) -> bool {
+    container.mounts.iter().any(|mount| mount.missing == MissingSource::MakeFolder)
+}
+
+/// Makes folders for mounts that ask for it. May hang: see [`crate::blocking`].
+pub(crate) fn make_sources(container: &ContainerSpec) -> Result<()> {
+    for mount in container.mounts.iter().filter(|mount| mount.missing == MissingSource::MakeFolder) {
+        let (source, target) = (&mount.source, mount.target.display());
+        if !source.is_absolute() {
+            return Err(Error::Invalid(format!("mount {target}: its source {source:?} is not an absolute path")));
+        }
+        // A file may be there, which is mounted as it is.
+        match fs::metadata(source) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::DirBuilder::new().recursive(true).mode(0o755).create(source).map_err(|error| {
+                    Error::io(format!("make {}, the source of mount {target}", source.display()), error)
+                })?;
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Checks that what a container mounts is there. May hang: see [`crate::blocking`].

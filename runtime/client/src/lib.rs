@@ -19,6 +19,7 @@ mod exec;
 mod folders;
 mod host;
 mod log_file;
+mod other;
 mod peer;
 mod prepare;
 mod reopen;

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::config::ASK_WITHIN;
 use crate::error::{Error, Result};
 use crate::rootfs::{self, UserFiles};
-use crate::{etc, host};
+use crate::{etc, host, other};
 use orlop_model::container::{ContainerSpec, User};
 use orlop_model::container_state::Checked;
 use orlop_model::ports::{Exec, Start};
@@ -153,11 +153,12 @@ async fn home(client: &Client, exec: &Exec<'_>) -> Result<String> {
 
 async fn look_at(client: &Client, container: &ContainerSpec, look: Look) -> Result<HostFacts> {
     let sources = look == Look::Whole && !container.mounts.is_empty();
-    if !sources && !host::has_devices(container) {
+    if !sources && !host::makes_sources(container) && !host::has_devices(container) {
         return Ok(client.node.facts(Vec::new()));
     }
     let container = container.clone();
     let work = move || {
+        host::make_sources(&container)?;
         if sources {
             host::check_sources(&container)?;
         }
@@ -181,6 +182,7 @@ fn facts(client: &Client) -> Facts<'_> {
         hierarchies: client.node.hierarchies(),
         device_programs: client.node.device_programs(),
         capabilities: client.node.capabilities(),
+        limits: client.node.limits(),
         profiles: &client.profiles,
     }
 }
@@ -203,6 +205,8 @@ async fn open_slots(client: &Client, sources: &[SlotSource], rootfs: Option<Owne
                 let path = path.clone();
                 client.threads.foreign("open a namespace", move || open_namespace(&path)).await?
             }
+            SlotSource::OfOther { sandbox, container, .. } => other::first_process(client, sandbox, container).await?,
+            SlotSource::ShmOfOther { sandbox } => other::shm(client, sandbox).await?,
         });
     }
     Ok(slots)

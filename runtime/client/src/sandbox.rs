@@ -1,7 +1,7 @@
 //! The life of a sandbox: raised, asked about, dropped, with its shim or without.
 
 use crate::client::Client;
-use crate::config::{ASK_WITHIN, GONE_WITHIN, RESOLV_CONF_BYTES_MAX, SET_UP_WITHIN, SHM_BYTES, SHUT_DOWN_WITHIN};
+use crate::config::{ASK_WITHIN, GONE_WITHIN, RESOLV_CONF_BYTES_MAX, SET_UP_WITHIN, SHUT_DOWN_WITHIN};
 use crate::error::{Error, Result};
 use crate::etc;
 use crate::folders::{SandboxFolder, ended, read_bounded};
@@ -133,6 +133,9 @@ fn set_up(spec: &SandboxSpec, cgroup: &str) -> Result<SetUp> {
     let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
     let mut sysctls = orlop_spec::sandbox_sysctl_defaults(spec, ipv6);
     sysctls.extend(orlop_spec::sandbox_sysctls(spec)?);
+    if !spec.domainname.is_empty() {
+        sysctls.push(("kernel/domainname".to_owned(), spec.domainname.clone()));
+    }
     Ok(SetUp {
         hostname: (!spec.hostname.is_empty()).then(|| spec.hostname.clone()),
         network: scope(spec.network),
@@ -141,7 +144,7 @@ fn set_up(spec: &SandboxSpec, cgroup: &str) -> Result<SetUp> {
         uts: if spec.hostname.is_empty() { scope(spec.network) } else { Scope::New },
         sysctls,
         cgroup: cgroup.to_owned(),
-        shm_bytes: SHM_BYTES,
+        shm_bytes: spec.shm_bytes_max.unwrap_or(orlop_spec::SHM_BYTES_MAX),
     })
 }
 
@@ -168,7 +171,7 @@ fn write_etc(folder: &SandboxFolder, spec: &SandboxSpec, node: &Path) -> Result<
         hostname => hostname.to_owned(),
     };
     folder.write(etc::RESOLV_CONF, &resolv_conf)?;
-    folder.write(etc::HOSTS, etc::hosts(&hostname).as_bytes())?;
+    folder.write(etc::HOSTS, etc::hosts(&hostname, &spec.hosts).as_bytes())?;
     folder.write(etc::HOSTNAME, format!("{hostname}\n").as_bytes())
 }
 

@@ -1,6 +1,8 @@
 //! The child: from its first instruction to execve(2). Allocates nothing, takes no lock, makes raw calls only.
 
+use crate::init;
 use crate::kernel::{self, raw};
+use crate::launch::FAILED;
 use crate::mounts;
 use crate::prepare::{Prepared, Source, Step};
 use crate::report::{Stage, tell};
@@ -21,13 +23,17 @@ struct Progress {
     settled: bool,
 }
 
-/// Runs the plan. Returns only when something failed, which it has told by then.
-pub(crate) fn run(plan: &mut Prepared<'_>, pipe: BorrowedFd<'_>) {
-    let Err((stage, errno)) = try_run(plan);
-    tell(pipe, stage, errno);
+/// Runs the plan. Returns the status of what it became when that was an init, and `None` when something failed, which it
+/// has told by then.
+pub(crate) fn run(plan: &mut Prepared<'_>, pipe: BorrowedFd<'_>) -> Option<u8> {
+    told(try_run(plan, pipe), pipe)
 }
 
-fn try_run(plan: &mut Prepared<'_>) -> Result<std::convert::Infallible, (Stage, Errno)> {
+fn told(outcome: Result<u8, (Stage, Errno)>, pipe: BorrowedFd<'_>) -> Option<u8> {
+    outcome.map_err(|(stage, errno)| tell(pipe, stage, errno)).ok()
+}
+
+fn try_run(plan: &mut Prepared<'_>, pipe: BorrowedFd<'_>) -> Result<u8, (Stage, Errno)> {
     be_born(plan).map_err(|errno| (Stage::Birth, errno))?;
     for (at, join) in numbered(&plan.joins) {
         if let Some(from) = join.from {
@@ -36,11 +42,21 @@ fn try_run(plan: &mut Prepared<'_>) -> Result<std::convert::Infallible, (Stage, 
     }
     open_sources(plan)?;
     let mut progress = Progress { root: None, umask: UMASK_DEFAULT, settled: false };
-    for (at, step) in numbered(&plan.steps) {
+    go_on(plan, 0, &mut progress, pipe)
+}
+
+/// Does every step from one on. Returns only as an init whose child has ended, or with what failed.
+fn go_on(plan: &Prepared<'_>, from: u32, progress: &mut Progress, pipe: BorrowedFd<'_>) -> Result<u8, (Stage, Errno)> {
+    for (at, step) in numbered(&plan.steps).skip(from as usize) {
+        let failed = |errno| (Stage::Op(at), errno);
+        if matches!(step, Step::Init) {
+            let child = || told(go_on(plan, at + 1, progress, pipe), pipe).unwrap_or(FAILED);
+            return init::be_above(child).map_err(failed);
+        }
         let source = plan.sources[at as usize].as_ref().map(AsFd::as_fd);
-        perform(plan, step, source, &mut progress).map_err(|errno| (Stage::Op(at), errno))?;
+        perform(plan, step, source, progress).map_err(failed)?;
     }
-    settle(&mut progress).map_err(|errno| (Stage::Settle, errno))?;
+    settle(progress).map_err(|errno| (Stage::Settle, errno))?;
     Err((Stage::Exec, execute(plan)))
 }
 
@@ -135,6 +151,8 @@ fn perform(
             rustix::process::fchdir(folder)?;
             kernel::check_working_folder()
         }
+        // It has no end that another step could follow.
+        Step::Init => Err(Errno::INVAL),
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// What such a process may call: wait for children and for a signal, and end.
-const CALLS: [libc::c_long; 7] = [
+const CALLS: &[libc::c_long] = &[
     libc::SYS_wait4,
     libc::SYS_waitid,
     libc::SYS_rt_sigtimedwait,
@@ -50,12 +50,20 @@ impl Hollow<'_> {
         }
         be_alone_in(mounts::empty()?.as_fd())?;
         raw(own::close_from(3))?;
-        raw(own::limit_bounding(0))?;
-        raw(own::set_ambient(0))?;
-        raw(own::set_capabilities(CapabilitySets { effective: 0, permitted: 0, inheritable: 0 }))?;
-        raw(own::no_new_privileges())?;
-        raw(own::install_filter(&filter(), 0))
+        raw(lock_down(0, &Calls::new(CALLS)))
     }
+}
+
+/// Leaves the calling process `capabilities`, one bit each, and a few system calls. There is no way back.
+///
+/// # Errors
+/// The kernel's reason; the process must end then.
+pub(crate) fn lock_down(capabilities: u64, calls: &Calls) -> std::io::Result<()> {
+    own::limit_bounding(0)?;
+    own::set_ambient(0)?;
+    own::set_capabilities(CapabilitySets { effective: capabilities, permitted: capabilities, inheritable: 0 })?;
+    own::no_new_privileges()?;
+    own::install_filter(calls.filter(), 0)
 }
 
 /// Gives the calling process a mount namespace of its own that holds nothing but one mount, so far mounted nowhere.
@@ -69,23 +77,44 @@ pub fn be_alone_in(root: BorrowedFd<'_>) -> Result<(), Errno> {
     mounts::pivot(root)
 }
 
-/// Allows [`CALLS`], answers EPERM to everything else, and ends who calls by another architecture's numbers.
-fn filter() -> [Instruction; CALLS.len() + 6] {
-    let load = |offset| Instruction { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), jt: 0, jf: 0, k: offset };
-    let equal = |k, jt, jf| Instruction { code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), jt, jf, k };
-    let answer = |k| Instruction { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k };
-    let mut program = [answer(libc::SECCOMP_RET_KILL_PROCESS); CALLS.len() + 6];
-    program[0] = load(OFFSET_ARCHITECTURE);
-    program[1] = equal(ARCHITECTURE, 1, 0);
-    // 2 ends the process.
-    program[3] = load(OFFSET_NUMBER);
-    for (at, call) in (0_u8..).zip(CALLS) {
-        let left = CALLS.len() as u8 - at;
-        program[4 + usize::from(at)] = equal(call as u32, left, 0);
+/// A filter that allows some calls, answers EPERM to everything else, and ends who calls by another architecture's numbers.
+/// On the stack: it is made where nothing may be allocated.
+pub(crate) struct Calls {
+    program: [Instruction; INSTRUCTIONS_MAX],
+    len: usize,
+}
+
+/// Calls that a filter can allow.
+const CALLS_MAX: usize = 8;
+/// Instructions around those of the calls.
+const AROUND: usize = 6;
+const INSTRUCTIONS_MAX: usize = CALLS_MAX + AROUND;
+
+impl Calls {
+    /// Makes it of at most [`CALLS_MAX`] calls.
+    pub(crate) fn new(calls: &[libc::c_long]) -> Self {
+        let calls = &calls[..calls.len().min(CALLS_MAX)];
+        let load =
+            |offset| Instruction { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), jt: 0, jf: 0, k: offset };
+        let equal = |k, jt, jf| Instruction { code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), jt, jf, k };
+        let answer = |k| Instruction { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k };
+        let mut program = [answer(libc::SECCOMP_RET_KILL_PROCESS); INSTRUCTIONS_MAX];
+        program[0] = load(OFFSET_ARCHITECTURE);
+        program[1] = equal(ARCHITECTURE, 1, 0);
+        // 2 ends the process.
+        program[3] = load(OFFSET_NUMBER);
+        for (at, call) in calls.iter().enumerate() {
+            let left = (calls.len() - at) as u8;
+            program[4 + at] = equal(*call as u32, left, 0);
+        }
+        program[4 + calls.len()] = answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
+        program[5 + calls.len()] = answer(libc::SECCOMP_RET_ALLOW);
+        Self { program, len: calls.len() + AROUND }
     }
-    program[4 + CALLS.len()] = answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
-    program[5 + CALLS.len()] = answer(libc::SECCOMP_RET_ALLOW);
-    program
+
+    fn filter(&self) -> &[Instruction] {
+        &self.program[..self.len]
+    }
 }
 
 /// Codes of instructions fit 16 bits; the C library declares them wider.

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// Status of a child that failed; its report says why, so that nobody needs to tell it from a program's.
-const FAILED: u8 = 125;
+pub(crate) const FAILED: u8 = 125;
 
 /// A process that was made, and how to learn whether it became its program.
 #[derive(Debug)]
@@ -30,10 +30,7 @@ impl Prepared<'_> {
             enter(namespace, libc::CLONE_NEWPID as u64)?;
         }
         let birth = Birth { namespaces: self.clone_flags, cgroup: self.cgroup };
-        let spawned = spawn(&birth, || {
-            crate::child::run(&mut self, pipe.as_fd());
-            FAILED
-        });
+        let spawned = spawn(&birth, || crate::child::run(&mut self, pipe.as_fd()).unwrap_or(FAILED));
         if self.pid_namespace.is_some() {
             // The caller's own namespace can always be entered again; were it not, later children would land in the wrong one.
             enter(self.own_pid_namespace, libc::CLONE_NEWPID as u64)?;

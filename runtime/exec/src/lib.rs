@@ -10,6 +10,7 @@
 
 mod child;
 mod hollow;
+mod init;
 mod kernel;
 mod launch;
 mod mounts;

@@ -25,6 +25,8 @@ pub(crate) struct NewMount {
     /// Its folder must be where it is written, as for `/proc`, `/sys` and `/dev`: were it a link, what is hidden in it and
     /// made in it would be elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
     pub(crate) plain: bool,
+    /// Its root has the permission bits of the folder that it covers, if there is one: `/tmp` stays everybody's.
+    pub(crate) takes_mode: bool,
     pub(crate) fstype: CString,
     pub(crate) source: CString,
     pub(crate) options: Vec<(CString, Option<CString>)>,
@@ -91,10 +93,28 @@ fn open_root() -> Result<OwnedFd, Errno> {
 
 /// Makes a file system and mounts it at a folder.
 pub(crate) fn mount_new(root: BorrowedFd<'_>, new: &NewMount) -> Result<(), Errno> {
-    let mount = make_file_system(&new.fstype, &new.source, &new.options, new.attributes)?;
+    let mode = if new.takes_mode { mode_of(present(new.target.open(root))?)? } else { None };
+    let mount = make_file_system(&new.fstype, &new.source, &new.options, mode.as_ref(), new.attributes)?;
     let target =
         if new.plain { new.target.open_or_make_plain(root)? } else { new.target.open_or_make(root, Make::Folder)? };
     cover(mount.as_fd(), &target, &new.target)
+}
+
+/// Permission bits in octal digits, with a null byte behind them.
+struct ModeText([u8; 5]);
+
+/// Returns the permission bits of what was there, ready for an option.
+fn mode_of(found: Option<OwnedFd>) -> Result<Option<ModeText>, Errno> {
+    let Some(found) = found else { return Ok(None) };
+    let mode = rustix::fs::fstat(found)?.st_mode;
+    let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
+    Ok(Some(ModeText([digit(9), digit(6), digit(3), digit(0), 0])))
+}
+
+impl ModeText {
+    fn text(&self) -> Result<&CStr, Errno> {
+        CStr::from_bytes_with_nul(&self.0).map_err(|_| Errno::INVAL)
+    }
 }
 
 /// Makes a file system as a detached mount.
@@ -102,6 +122,7 @@ fn make_file_system(
     fstype: &CStr,
     source: &CStr,
     options: &[(CString, Option<CString>)],
+    mode: Option<&ModeText>,
     attributes: u64,
 ) -> Result<OwnedFd, Errno> {
     let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -112,6 +133,9 @@ fn make_file_system(
             None => fsconfig_set_flag(context.as_fd(), name.as_c_str())?,
         }
     }
+    if let Some(mode) = mode {
+        fsconfig_set_string(context.as_fd(), c"mode", mode.text()?)?;
+    }
     fsconfig_create(context.as_fd())?;
     let attributes = u32::try_from(attributes).map_err(|_| Errno::INVAL)?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::from_bits_retain(attributes))
@@ -119,7 +143,7 @@ fn make_file_system(
 
 /// Makes an empty folder that nothing can be put into, mounted nowhere.
 pub(crate) fn empty() -> Result<OwnedFd, Errno> {
-    make_file_system(c"tmpfs", c"tmpfs", &[], MASK_ATTRIBUTES)
+    make_file_system(c"tmpfs", c"tmpfs", &[], None, MASK_ATTRIBUTES)
 }
 
 /// Opens a path of the node as a detached copy of its mount.

@@ -113,6 +113,7 @@ pub(crate) enum Step<'a> {
     NoNewPrivileges,
     Seccomp(Vec<Instruction>, u64),
     Chdir { target: Target, create: bool },
+    Init,
 }
 
 /// What is bound.
@@ -176,6 +177,7 @@ fn step<'a>(op: &Op, around: &Surroundings<'a>) -> Result<Step<'a>, Refused> {
             fstype: text(fstype)?,
             source: text(source)?,
             plain: matches!(fstype.as_str(), "proc" | "sysfs") || at == "/dev",
+            takes_mode: fstype == "tmpfs" && !options.iter().any(|(name, _)| name == "mode"),
             options: options.iter().map(option).collect::<Result<_, _>>()?,
             attributes: *attributes,
             target: target(at)?,
@@ -217,6 +219,7 @@ fn step<'a>(op: &Op, around: &Surroundings<'a>) -> Result<Step<'a>, Refused> {
         Op::NoNewPrivileges => Step::NoNewPrivileges,
         Op::Seccomp { program, flags } => Step::Seccomp(instructions(program)?, *flags),
         Op::Chdir { path, create } => Step::Chdir { target: target(path)?, create: *create },
+        Op::Init => Step::Init,
     })
 }
 

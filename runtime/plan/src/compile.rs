@@ -1,8 +1,9 @@
 //! OCI spec to plan.
 //!
 //! What an OCI spec can't say is said by paths that no file can have, since they do not start with `/`: a namespace path
-//! [`SANDBOX`] is the sandbox's own, [`of_task`] that of a task, and a bind mount's source [`SANDBOX_SHM`] is the sandbox's
-//! `/dev/shm`.
+//! [`SANDBOX`] is the sandbox's own, [`of_task`] that of a task, [`of_other`] that of a task of another sandbox, and a bind
+//! mount's source [`SANDBOX_SHM`] is the sandbox's `/dev/shm`, [`shm_of_other`] another's. The annotation [`INIT`] asks for a
+//! first process of ours.
 
 mod order;
 mod process;
@@ -11,9 +12,10 @@ mod resources;
 mod tree;
 
 use crate::oci::{Resources, Spec};
+use crate::rlimit::HardLimits;
 use crate::seccomp::Cache;
 pub use orlop_cgroups::Hierarchies;
-use orlop_wire::plan::{CgroupWrite, Plan};
+use orlop_wire::plan::{CgroupWrite, NamespaceKind, Plan};
 use std::path::PathBuf;
 
 /// Namespace path of the sandbox's own namespace.
@@ -22,13 +24,32 @@ pub const SANDBOX: &str = "orlop:sandbox";
 /// Source of a bind mount that is the sandbox's `/dev/shm`.
 pub const SANDBOX_SHM: &str = "orlop:shm";
 
+/// Annotation that asks, as `true`, for a first process of ours before the container's.
+pub const INIT: &str = "orlop.init";
+
 /// What [`of_task`] puts in front.
 const TASK_PREFIX: &str = "orlop:task:";
+/// What [`of_other`] puts in front. Ids hold no colon.
+const OTHER_PREFIX: &str = "orlop:other:";
+/// What [`shm_of_other`] puts in front.
+const OTHER_SHM_PREFIX: &str = "orlop:shm:";
 
 /// Returns the namespace path of a task's namespace.
 #[must_use]
 pub fn of_task(container: &str) -> String {
     format!("{TASK_PREFIX}{container}")
+}
+
+/// Returns the namespace path of a namespace of a container in another sandbox.
+#[must_use]
+pub fn of_other(sandbox: &str, container: &str) -> String {
+    format!("{OTHER_PREFIX}{sandbox}:{container}")
+}
+
+/// Returns the source of a bind mount that is another sandbox's `/dev/shm`.
+#[must_use]
+pub fn shm_of_other(sandbox: &str) -> String {
+    format!("{OTHER_SHM_PREFIX}{sandbox}")
 }
 
 /// What must be known of the node.
@@ -40,6 +61,8 @@ pub struct Facts<'a> {
     pub device_programs: bool,
     /// Capabilities that the shim holds, one bit each: no process can be given others.
     pub capabilities: u64,
+    /// Hard limits of the shim: without CAP_SYS_RESOURCE no process can be given higher ones.
+    pub limits: &'a HardLimits,
     /// Compiled filters.
     pub profiles: &'a Cache,
 }
@@ -66,6 +89,20 @@ pub enum SlotSource {
         flag: u64,
         /// The file.
         path: PathBuf,
+    },
+    /// A namespace that another sandbox lends: see [`of_other`].
+    OfOther {
+        /// Which kind.
+        kind: NamespaceKind,
+        /// Id of the sandbox.
+        sandbox: String,
+        /// Id of the container, which must be running.
+        container: String,
+    },
+    /// The `/dev/shm` of another sandbox, a detached mount.
+    ShmOfOther {
+        /// Id of the sandbox.
+        sandbox: String,
     },
 }
 

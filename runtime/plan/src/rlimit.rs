@@ -20,6 +20,21 @@ const NAMES: [&str; 16] = [
     "RTTIME",
 ];
 
+/// Hard limits of a process, by number; `u64::MAX` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HardLimits(pub [u64; NAMES.len()]);
+
+impl HardLimits {
+    /// Those of a process that is held by nothing.
+    pub const NONE: Self = Self([u64::MAX; NAMES.len()]);
+
+    /// Returns the hard limit of a resource.
+    #[must_use]
+    pub fn of(&self, number: u32) -> u64 {
+        usize::try_from(number).ok().and_then(|number| self.0.get(number)).copied().unwrap_or(u64::MAX)
+    }
+}
+
 /// Returns the number of a limit such as `RLIMIT_NOFILE`; `None` when it is not known.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {

@@ -29,6 +29,7 @@ impl Shim {
                 return self.reply(caller, &Reply::Unsupported, Vec::new());
             }
             Request::NetworkNamespace => return self.network_namespace(caller),
+            Request::Shm => return self.lend_shm(caller),
             Request::Start(start) => return self.start_task(caller, start, &slots),
             Request::Exec(exec) => return self.start_exec(caller, exec, &slots),
             Request::List => return self.list(caller),
@@ -81,6 +82,14 @@ impl Shim {
         let unset = || Failed::refused("find the network namespace", "the sandbox is not set up", libc::EINVAL);
         match self.sandbox.as_ref().ok_or_else(unset).and_then(Sandbox::network) {
             Ok(slots) => self.reply(caller, &Reply::NetworkNamespace, slots.into()),
+            Err(error) => self.reply(caller, &error.reply(), Vec::new()),
+        }
+    }
+
+    fn lend_shm(&mut self, caller: Caller) {
+        let unset = || Failed::refused("lend /dev/shm", "the sandbox is not set up", libc::EINVAL);
+        match self.sandbox.as_ref().ok_or_else(unset).and_then(|sandbox| sandbox.shm().for_container()) {
+            Ok(mount) => self.reply(caller, &Reply::Shm, vec![mount]),
             Err(error) => self.reply(caller, &error.reply(), Vec::new()),
         }
     }

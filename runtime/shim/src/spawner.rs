@@ -152,7 +152,8 @@ impl Spawner {
                 | Request::KillExec { .. }
                 | Request::List
                 | Request::ReopenLog { .. }
-                | Request::ShutDown,
+                | Request::ShutDown
+                | Request::Shm,
             )
             | Asked::Unknown => self.reply(caller, &Reply::Unsupported, Vec::new()),
         }

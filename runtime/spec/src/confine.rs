@@ -2,7 +2,7 @@
 
 use crate::inputs::{NodeDevice, NodeDeviceKind};
 use crate::{Inputs, SpecError};
-use orlop_model::container::{SeccompProfile, Security};
+use orlop_model::container::{DeviceKind, DeviceRule, SeccompProfile, Security};
 use orlop_plan::oci::{Capabilities, Device, DeviceCgroup, LinuxSeccomp};
 use orlop_plan::{capability, path, seccomp};
 
@@ -174,10 +174,7 @@ pub(crate) fn devices(inputs: &Inputs<'_>) -> Result<Devices, SpecError> {
         let field = format!("device {}", asked.target.display());
         let target = asked.target.to_str().filter(|target| !target.contains('\0') && !target.is_empty());
         let target = target.ok_or_else(|| SpecError::invalid(&field, "its path inside is not text"))?;
-        let access = asked.permissions.as_str();
-        if access.is_empty() || access.chars().any(|c| !matches!(c, 'r' | 'w' | 'm')) {
-            return Err(SpecError::invalid(&field, format!("{access:?} is not some of the letters r, w and m")));
-        }
+        let access = access(&field, &asked.permissions)?;
         let found = inputs.host.devices.iter().find(|device| device.path == asked.source);
         let found = found.ok_or_else(|| {
             SpecError::invalid(&field, format!("{} is not a device of the node", asked.source.display()))
@@ -195,7 +192,32 @@ pub(crate) fn devices(inputs: &Inputs<'_>) -> Result<Devices, SpecError> {
             });
         }
     }
+    if !privileged {
+        devices.rules.extend(inputs.container.device_rules.iter().map(rule).collect::<Result<Vec<_>, _>>()?);
+    }
     Ok(devices)
+}
+
+fn access<'a>(field: &str, letters: &'a str) -> Result<&'a str, SpecError> {
+    if letters.is_empty() || letters.chars().any(|c| !matches!(c, 'r' | 'w' | 'm')) {
+        return Err(SpecError::invalid(field, format!("{letters:?} is not some of the letters r, w and m")));
+    }
+    Ok(letters)
+}
+
+fn rule(asked: &DeviceRule) -> Result<DeviceCgroup, SpecError> {
+    let kind = match asked.kind {
+        DeviceKind::Any => "a",
+        DeviceKind::Char => "c",
+        DeviceKind::Block => "b",
+    };
+    Ok(DeviceCgroup {
+        allow: true,
+        kind: Some(kind.to_owned()),
+        major: asked.major.map(i64::from),
+        minor: asked.minor.map(i64::from),
+        access: Some(access("device rule", &asked.permissions)?.to_owned()),
+    })
 }
 
 fn node(device: &NodeDevice, at: &str) -> Device {

@@ -3,7 +3,7 @@
 use crate::{Inputs, SpecError, command, confine, environment, filesystems};
 use orlop_model::container::{NamespaceMode, RootfsAccess};
 use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
-use orlop_plan::compile::{SANDBOX, of_task};
+use orlop_plan::compile::{INIT, SANDBOX, of_other, of_task};
 use orlop_plan::oci::{
     Cpu, HugepageLimit, Linux, Memory, Namespace, Pids, Process, Resources, Rlimit, Root, Spec, User,
 };
@@ -74,9 +74,13 @@ fn spec(inputs: &Inputs<'_>, args: Vec<String>) -> Result<Spec, SpecError> {
     let capabilities = confine::capabilities(inputs);
     let devices = confine::devices(inputs)?;
     let seccomp = confine::filter(&container.security, &capabilities)?;
-    let hostname = match container.namespaces.uts {
-        NamespaceMode::New => Some(sandbox.hostname.clone()).filter(|name| !name.is_empty()),
-        NamespaceMode::Host | NamespaceMode::OfSandbox | NamespaceMode::OfContainer(_) | NamespaceMode::Path(_) => None,
+    let of_own_uts = |name: &String| match container.namespaces.uts {
+        NamespaceMode::New => Some(name.clone()).filter(|name| !name.is_empty()),
+        NamespaceMode::Host
+        | NamespaceMode::OfSandbox
+        | NamespaceMode::OfContainer(_)
+        | NamespaceMode::OfOther { .. }
+        | NamespaceMode::Path(_) => None,
     };
     let mut process = process(inputs, args)?;
     process.capabilities = Some(capabilities);
@@ -99,8 +103,10 @@ fn spec(inputs: &Inputs<'_>, args: Vec<String>) -> Result<Spec, SpecError> {
             path: "rootfs".to_owned(),
             readonly: container.rootfs == RootfsAccess::ReadOnly,
         }),
-        hostname,
+        hostname: of_own_uts(&sandbox.hostname),
+        domainname: of_own_uts(&sandbox.domainname),
         mounts: filesystems::mounts(inputs)?,
+        annotations: container.process.init.then(|| (INIT.to_owned(), "true".to_owned())).into_iter().collect(),
         linux: Some(linux),
         ..Spec::default()
     })
@@ -195,6 +201,7 @@ fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<Namespace>, SpecError> {
             (NamespaceMode::Host, _) | (NamespaceMode::OfSandbox, NamespaceScope::Host) => continue,
             (NamespaceMode::OfSandbox, NamespaceScope::Sandbox) => Some(SANDBOX.to_owned()),
             (NamespaceMode::OfContainer(id), _) => Some(of_task(id.as_str())),
+            (NamespaceMode::OfOther { sandbox, container }, _) => Some(of_other(sandbox.as_str(), container.as_str())),
             (NamespaceMode::Path(path), _) => match path.to_str() {
                 Some(path) if path.starts_with('/') => Some(path.to_owned()),
                 Some(_) | None => {

@@ -1,9 +1,11 @@
 //! The mounts of a container.
 
 use crate::{Inputs, SpecError};
-use orlop_model::container::{Mount as Asked, MountAccess, NamespaceMode, Propagation, RootfsAccess};
+use orlop_model::container::{
+    Mount as Asked, MountAccess, MountDepth, MountFlags, NamespaceMode, Propagation, RootfsAccess, Tmpfs, TmpfsAccess,
+};
 use orlop_model::sandbox::NamespaceScope;
-use orlop_plan::compile::SANDBOX_SHM;
+use orlop_plan::compile::{SANDBOX_SHM, shm_of_other};
 use orlop_plan::oci::Mount;
 use orlop_plan::path::clean;
 use std::path::Path;
@@ -16,7 +18,10 @@ const HOSTS: &str = "/etc/hosts";
 /// Returns the mounts: the defaults that the container does not replace, its own and the sandbox's files, those nearer to
 /// the root first, so that none hides another.
 pub(crate) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, SpecError> {
-    let asked = inputs.container.mounts.iter().map(|mount| bind(mount, inputs)).collect::<Result<Vec<_>, _>>()?;
+    let mut asked = inputs.container.mounts.iter().map(|mount| bind(mount, inputs)).collect::<Result<Vec<_>, _>>()?;
+    for asked_for in &inputs.container.tmpfs {
+        asked.push(tmpfs(asked_for)?);
+    }
     let replaced = |target: &str| asked.iter().any(|mount| mount.destination == target);
     let mut all = defaults(inputs);
     all.retain(|mount| {
@@ -53,10 +58,15 @@ fn defaults(inputs: &Inputs<'_>) -> Vec<Mount> {
 /// `/dev/shm` goes with the IPC namespace: who shares one shares the other.
 fn shm(inputs: &Inputs<'_>) -> Mount {
     let bound = |source: &str| mount("/dev/shm", "bind", source, &["rbind", "rprivate", "nosuid", "nodev", "noexec"]);
-    let own = || mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]);
+    let bytes_max = inputs.sandbox.shm_bytes_max.unwrap_or(SHM_BYTES_MAX);
+    let own = || {
+        let size = format!("size={bytes_max}");
+        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size])
+    };
     match (&inputs.container.namespaces.ipc, inputs.sandbox.ipc) {
         (NamespaceMode::Host, _) | (NamespaceMode::OfSandbox, NamespaceScope::Host) => bound("/dev/shm"),
         (NamespaceMode::OfSandbox, NamespaceScope::Sandbox) => bound(SANDBOX_SHM),
+        (NamespaceMode::OfOther { sandbox, .. }, _) => bound(&shm_of_other(sandbox.as_str())),
         (NamespaceMode::New | NamespaceMode::OfContainer(_) | NamespaceMode::Path(_), _) => own(),
     }
 }
@@ -76,6 +86,44 @@ fn files(inputs: &Inputs<'_>) -> Result<Vec<Mount>, SpecError> {
         }
     }
     Ok(found)
+}
+
+/// Bytes of a `/dev/shm` that nobody says the size of; everywhere the same.
+pub const SHM_BYTES_MAX: u64 = 64 << 20;
+
+/// Permission bits that a folder can have.
+const MODE_MAX: u32 = 0o7777;
+
+fn tmpfs(asked: &Tmpfs) -> Result<Mount, SpecError> {
+    let shown = asked.target.display().to_string();
+    let target = text(&asked.target, &shown)?;
+    let refuse = |why: String| Err(SpecError::invalid(format!("tmpfs {shown}"), why));
+    if !target.starts_with('/') {
+        return refuse("its path inside is not absolute".to_owned());
+    }
+    let mut options = vec!["rprivate".to_owned()];
+    options.extend(forbidden(asked.flags).map(str::to_owned));
+    options.extend(asked.bytes_max.map(|bytes| format!("size={bytes}")));
+    match asked.mode {
+        Some(mode) if mode > MODE_MAX => return refuse(format!("its mode {mode:o} has more than permission bits")),
+        Some(mode) => options.push(format!("mode={mode:o}")),
+        None => {}
+    }
+    if let Some((uid, gid)) = asked.owner {
+        options.extend([format!("uid={uid}"), format!("gid={gid}")]);
+    }
+    options.push(match asked.access {
+        TmpfsAccess::ReadWrite => "rw".to_owned(),
+        TmpfsAccess::ReadOnly => "ro".to_owned(),
+    });
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    Ok(mount(&clean(target), "tmpfs", "tmpfs", &options))
+}
+
+/// Returns flags as mount(8) writes them.
+fn forbidden(flags: MountFlags) -> impl Iterator<Item = &'static str> {
+    let all = [("nosuid", flags.nosuid), ("nodev", flags.nodev), ("noexec", flags.noexec)];
+    all.into_iter().filter(|(_, set)| *set).map(|(name, _)| name)
 }
 
 fn bind(asked: &Asked, inputs: &Inputs<'_>) -> Result<Mount, SpecError> {
@@ -108,7 +156,13 @@ fn bind(asked: &Asked, inputs: &Inputs<'_>) -> Result<Mount, SpecError> {
         Propagation::HostToContainer => "rslave",
         Propagation::Bidirectional => "rshared",
     };
-    Ok(mount(&clean(target), "bind", source, &["rbind", propagation, access]))
+    let depth = match asked.depth {
+        MountDepth::Whole => "rbind",
+        MountDepth::Single => "bind",
+    };
+    let mut options = vec![depth, propagation, access];
+    options.extend(forbidden(asked.flags));
+    Ok(mount(&clean(target), "bind", source, &options))
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {

@@ -18,6 +18,7 @@ pub mod user;
 
 pub use container::{container, exec, resources, sandbox_sysctl_defaults, sandbox_sysctls};
 pub use error::SpecError;
+pub use filesystems::SHM_BYTES_MAX;
 pub use inputs::{HostFacts, Inputs, NodeDevice, SandboxFiles};
 pub use signal::stop_signal;
 pub use user::{ResolvedUser, UserFiles};

@@ -73,6 +73,15 @@ pub fn resolve(user: &User, image_user: &str, files: UserFiles<'_>) -> Result<Re
     for group in &user.supplemental_groups {
         groups.push(check(*group, By::Container)?);
     }
+    for group in &user.supplemental_group_names {
+        groups.push(match id(group, By::Container)? {
+            Id::Number(gid) => gid,
+            Id::Name(name) => {
+                let found = group_named(group_file, &name);
+                found.ok_or_else(|| By::Container.not_there("group", &name, "/etc/group"))?
+            }
+        });
+    }
     let name = match (&wanted.user, &entry) {
         (Id::Name(name), _) => Some(name.as_bytes()),
         (Id::Number(_), Some(entry)) => Some(entry.name),

@@ -9,16 +9,20 @@ mod world;
 
 use orlop_cgroups::{CgroupPath, Hierarchies, Leaf, remove_tree};
 use orlop_exec::{Failure, Launched, Outcome, Prepared, Stage, Surroundings};
-use orlop_model::container::{Mount, MountAccess, NamespaceMode, Process, Propagation, RootfsAccess};
+use orlop_model::container::{
+    DeviceKind, DeviceRule, Mount, MountAccess, MountDepth, MountFlags, NamespaceMode, Process, RootfsAccess, Tmpfs,
+    TmpfsAccess,
+};
 use orlop_plan::compile::{self, Compiled, Facts};
+use orlop_plan::rlimit::HardLimits;
 use orlop_plan::seccomp::Cache;
 use orlop_spec::{ResolvedUser, SandboxFiles, container, exec};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::collections::BTreeMap;
-use std::io::{Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 use world::World;
 
@@ -27,12 +31,15 @@ const WITHIN: Duration = Duration::from_secs(20);
 
 type Test = fn(&mut Node);
 
-const TESTS: [(&str, Test); 5] = [
+const TESTS: [(&str, Test); 8] = [
     ("ordinary_container_finds_what_it_should_and_nothing_else", ordinary),
     ("privileged_root_may_do_what_others_may_not", privileged),
     ("no_new_privileges_and_a_read_only_root_hold", locked),
     ("program_run_in_a_container_sees_what_the_container_sees", joined),
     ("program_that_is_not_there_fails_as_such", missing_program),
+    ("file_systems_in_memory_and_mounts_are_as_restricted_as_asked_for", restricted_mounts),
+    ("init_passes_signals_on_reaps_orphans_and_ends_as_its_program_does", with_init),
+    ("init_has_nothing_of_the_node", bare_init),
 ];
 
 fn main() {
@@ -177,6 +184,109 @@ fn missing_program(node: &mut Node) {
     started.reap();
 }
 
+fn restricted_mounts(node: &mut Node) {
+    let mut world = node.world();
+    world.user = ResolvedUser { home: "/root".into(), groups: vec![0], ..ResolvedUser::default() };
+    let tmpfs = |target: &str| Tmpfs::new(target);
+    world.container.rootfs = RootfsAccess::ReadOnly;
+    world.container.tmpfs = vec![
+        Tmpfs { bytes_max: Some(1 << 20), mode: Some(0o750), owner: Some((7, 8)), ..tmpfs("/small") },
+        Tmpfs { access: TmpfsAccess::ReadOnly, flags: MountFlags::default(), ..tmpfs("/ro") },
+        tmpfs("/covered"),
+        tmpfs("/fresh"),
+        Tmpfs { bytes_max: Some(1 << 20), ..tmpfs("/dev/shm") },
+    ];
+    world.container.mounts.push(Mount {
+        flags: MountFlags::ALL,
+        depth: MountDepth::Single,
+        ..node.bind("/data", "data")
+    });
+    world.container.device_rules =
+        vec![DeviceRule { kind: DeviceKind::Char, major: Some(10), minor: Some(200), permissions: "rw".into() }];
+    world.container.security.capabilities_add = vec!["MKNOD".into()];
+    let found = node.run(
+        &world,
+        r#"
+        try() { "$@" > /dev/null 2>&1 && echo yes || echo no; }
+        options() { sed -n "s,^[^ ]* $1 [^ ]* \([^ ]*\) .*,\1,p" /proc/self/mounts; }
+        echo small=$(options /small)
+        echo owner=$(stat -c %u:%g:%a /small)
+        echo fits=$(try head -c 900000 /dev/zero)$(try sh -c 'head -c 1200000 /dev/zero > /small/x')
+        echo ro=$(options /ro):$(try touch /ro/x)
+        echo modes=$(stat -c %a /covered):$(stat -c %a /fresh)
+        echo shm=$(options /dev/shm)
+        echo data=$(options /data):$(cp /usr/bin/true /data/prog && try /data/prog):$(rm /data/prog)
+        mknod /small/tun c 10 200; mknod /dev/tun c 10 200; mknod /dev/ptp c 10 201
+        open() { sh -c ": < $1" 2>&1 | sed -n 's/.*: //p'; }
+        echo devices=$(open /small/tun):$(open /dev/ptp)
+        "#,
+    );
+    assert_eq!(found["small"], "rw,nosuid,nodev,noexec,relatime,size=1024k,mode=750,uid=7,gid=8");
+    assert_eq!((found["owner"].as_str(), found["fits"].as_str()), ("7:8:750", "yesno"));
+    assert_eq!(found["ro"], "ro,relatime:no");
+    // What is there keeps its permission bits; where nothing is, everybody may write, as in every /tmp.
+    assert_eq!(found["modes"], "711:1777");
+    assert!(found["shm"].starts_with("rw,nosuid,nodev,noexec") && found["shm"].contains("size=1024k"), "{found:?}");
+    assert!(found["data"].starts_with("rw,nosuid,nodev,noexec") && found["data"].ends_with(":no:"), "{found:?}");
+    // The one may not be opened for its file system, the other for its number.
+    assert_eq!(found["devices"], "Permission denied:Operation not permitted");
+}
+
+fn with_init(node: &mut Node) {
+    let mut world = node.world();
+    world.container.process.init = true;
+    let started = node.start(
+        &world,
+        r#"
+        echo me=$$:$(cat /proc/1/comm)
+        # An orphan: its parent ends at once.
+        (sleep 0.05 & echo orphan=$!)
+        trap 'echo got=usr1; exit 7' USR1
+        echo ready=yes
+        while :; do sleep 0.01; done
+        "#,
+    );
+    started.wait_for("ready=yes");
+    let orphan: u32 = started.said()["orphan"].parse().unwrap();
+    started.wait_until("the orphan is reaped", |started| {
+        let pid = started.launched.child.pid;
+        !std::fs::exists(format!("/proc/{pid}/root/proc/{orphan}")).unwrap()
+    });
+    pidfd_send_signal(&started.launched.child.pidfd, Signal::USR1).unwrap();
+    let (found, code) = started.finish_with_code();
+    assert_eq!((found["got"].as_str(), code), ("usr1", Some(7)));
+    assert_eq!(found["me"].split_once(':').unwrap().1, "orlop-init");
+
+    let started = node.start(&world, "kill -KILL $$");
+    assert_eq!(started.finish_with_code().1, Some(137));
+    world.container.process.command = vec!["not-there".into()];
+    let started = node.start_spec(&world);
+    assert_eq!(started.outcome, Outcome::Failed(Failure { stage: Stage::Exec, errno: libc::ENOENT }));
+    started.reap();
+}
+
+fn bare_init(node: &mut Node) {
+    let mut world = node.world();
+    world.container.process.init = true;
+    world.container.security.capabilities_add = vec!["ALL".into()];
+    world.user = ResolvedUser { home: "/root".into(), groups: vec![0], ..ResolvedUser::default() };
+    let found = node.run(
+        &world,
+        r#"
+        status() { sed -n "s/^$1:	//p" /proc/1/status; }
+        echo fds=$(ls /proc/1/fd | wc -l)
+        echo root=$(ls /proc/1/root | grep -c work)
+        echo caps=$(status CapPrm):$(status CapEff):$(status CapBnd):$(status CapInh)
+        echo locked=$(status NoNewPrivs):$(status Seccomp)
+        echo mine=$(sed -n "s/^CapEff:	//p" /proc/self/status)
+        "#,
+    );
+    assert_eq!((found["fds"].as_str(), found["root"].as_str(), found["locked"].as_str()), ("0", "0", "1:2"));
+    let (kill, none) = ("0000000000000020", "0000000000000000");
+    assert_eq!(found["caps"], format!("{kill}:{kill}:{none}:{none}"));
+    assert_ne!(found["mine"], kill);
+}
+
 // === What they stand on ===
 
 /// This node, with a folder and a cgroup of the tests' own.
@@ -233,12 +343,7 @@ impl Node {
         let spaces = &mut world.container.namespaces;
         (spaces.network, spaces.ipc, spaces.uts) = (NamespaceMode::New, NamespaceMode::New, NamespaceMode::New);
         world.host.capabilities = self.capabilities;
-        world.container.mounts = vec![Mount {
-            target: "/usr".into(),
-            source: "/usr".into(),
-            access: MountAccess::ReadOnly,
-            propagation: Propagation::Private,
-        }];
+        world.container.mounts = vec![Mount { access: MountAccess::ReadOnly, ..Mount::new("/usr", "/usr") }];
         world.container.process = Process { working_dir: "/srv/app".into(), ..Process::default() };
         let at = |name: &str| Some(self.dir.path().join(name));
         world.files = SandboxFiles { resolv_conf: at("resolv.conf"), hostname: at("hostname"), hosts: at("hosts") };
@@ -246,7 +351,11 @@ impl Node {
     }
 
     fn mount(&self, target: &str, source: &str, access: MountAccess) -> Mount {
-        Mount { target: target.into(), source: self.dir.path().join(source), access, propagation: Propagation::Private }
+        Mount { access, ..Mount::new(target, self.dir.path().join(source)) }
+    }
+
+    fn bind(&self, target: &str, source: &str) -> Mount {
+        Mount::new(target, self.dir.path().join(source))
     }
 
     fn with_facts<T>(&self, work: impl FnOnce(&Facts<'_>) -> T) -> T {
@@ -255,6 +364,7 @@ impl Node {
             hierarchies,
             device_programs: orlop_cgroups::devices::can_be_enforced().is_ok(),
             capabilities: *capabilities,
+            limits: &HardLimits::NONE,
             profiles,
         })
     }
@@ -327,13 +437,40 @@ impl Drop for Node {
 }
 
 impl Started {
-    fn finish(mut self) -> BTreeMap<String, String> {
-        self.reap();
-        let mut text = String::new();
-        self.output.rewind().unwrap();
-        self.output.read_to_string(&mut text).unwrap();
+    fn finish(self) -> BTreeMap<String, String> {
+        self.finish_with_code().0
+    }
+
+    /// Returns what it said, and its exit status; `None` when a signal ended it.
+    fn finish_with_code(self) -> (BTreeMap<String, String>, Option<i32>) {
+        let code = self.reap();
+        (self.said(), code)
+    }
+
+    fn said(&self) -> BTreeMap<String, String> {
+        let text = self.text();
         let lines = text.lines().map(|line| line.split_once('=').unwrap_or_else(|| panic!("it said:\n{text}")));
         lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Returns what it wrote so far. Its output is one open file with ours: read elsewhere, so that its place stays.
+    fn text(&self) -> String {
+        let mut bytes = vec![0; 64 * 1024];
+        let count = self.output.read_at(&mut bytes, 0).unwrap();
+        bytes.truncate(count);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn wait_for(&self, line: &str) {
+        self.wait_until(line, |started| started.text().lines().any(|said| said == line));
+    }
+
+    fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let began = Instant::now();
+        while !condition(self) {
+            assert!(began.elapsed() < WITHIN, "{what}: not after {WITHIN:?}; it said:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn kill(&self) {
@@ -341,10 +478,13 @@ impl Started {
         self.reap();
     }
 
-    fn reap(&self) {
+    fn reap(&self) -> Option<i32> {
         let began = Instant::now();
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        while waitid(WaitId::PidFd(self.launched.child.pidfd.as_fd()), ended).unwrap().is_none() {
+        loop {
+            if let Some(status) = waitid(WaitId::PidFd(self.launched.child.pidfd.as_fd()), ended).unwrap() {
+                return status.exit_status();
+            }
             assert!(began.elapsed() < WITHIN, "the program still runs after {WITHIN:?}");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -360,6 +500,8 @@ fn root() -> OwnedFd {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
     fsconfig_create(context.as_fd()).unwrap();
     let root = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap();
+    rustix::fs::mkdirat(&root, "covered", Mode::empty()).unwrap();
+    rustix::fs::chmodat(&root, "covered", Mode::from_raw_mode(0o711), rustix::fs::AtFlags::empty()).unwrap();
     for name in ["bin", "lib", "lib64", "sbin"] {
         rustix::fs::symlinkat(format!("usr/{name}"), &root, name).unwrap();
     }

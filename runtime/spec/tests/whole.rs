@@ -11,6 +11,7 @@ use orlop_model::container::{Device, Mount, MountAccess, NamespaceMode, Propagat
 use orlop_model::sandbox::NamespaceScope;
 use orlop_plan::compile::{self, Facts, SANDBOX, SANDBOX_SHM};
 use orlop_plan::oci::{self, Spec};
+use orlop_plan::rlimit::HardLimits;
 use orlop_plan::seccomp::Cache;
 use orlop_spec::{SpecError, container, exec, sandbox_sysctls};
 use std::path::Path;
@@ -36,12 +37,7 @@ fn env(spec: &Spec, name: &str) -> Option<String> {
 }
 
 fn bind(target: &str, source: &str) -> Mount {
-    Mount {
-        target: target.into(),
-        source: source.into(),
-        access: MountAccess::ReadWrite,
-        propagation: Propagation::Private,
-    }
+    Mount::new(target, source)
 }
 
 #[test]
@@ -74,6 +70,7 @@ fn every_spec_made_here_can_be_planned() {
             hierarchies: &hierarchies(),
             device_programs: false,
             capabilities: world.host.capabilities,
+            limits: &HardLimits::NONE,
             profiles: &profiles,
         };
         let first = compile::container(&made(world), &facts).unwrap();

@@ -154,10 +154,12 @@ pub enum Request {
     },
     /// Kills every process of the sandbox, removes its cgroups, answers [`Reply::Down`] with every end, and exits.
     ShutDown,
+    /// Asks for the sandbox's `/dev/shm`, for a container of another one: [`Reply::Shm`].
+    Shm,
 }
 
 /// Number of requests known; a tag beyond it comes from a newer client.
-const REQUESTS: u32 = 16;
+const REQUESTS: u32 = 17;
 
 /// What a sandbox consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,9 +284,11 @@ pub enum Reply {
     Tasks(Vec<(String, TaskState)>),
     /// Ends by container id; the shim exits.
     Down(Vec<(String, ExitRecord)>),
+    /// Slot 0 is a detached mount.
+    Shm,
 }
 
-const REPLIES: u32 = 11;
+const REPLIES: u32 = 12;
 
 /// Why a process could not become its program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

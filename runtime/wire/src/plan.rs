@@ -250,6 +250,10 @@ pub enum Op {
         /// Whether a missing folder is made.
         create: bool,
     },
+    /// Makes a child that does what follows and becomes the program. The process itself stays, as an init without rights but
+    /// that of sending signals: it passes signals on to its child, reaps orphans, and ends as its child does, with 128 and
+    /// the number where a signal ended it.
+    Init,
 }
 
 /// What is bound.
@@ -303,6 +307,7 @@ impl Op {
             Self::NoNewPrivileges => "set no-new-privileges".to_owned(),
             Self::Seccomp { .. } => "install the seccomp filter".to_owned(),
             Self::Chdir { path, .. } => format!("change to the working folder {path}"),
+            Self::Init => "start a process below the init".to_owned(),
         }
     }
 }

@@ -49,6 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         (vec(any::<u8>(), 0..64), any::<u64>()).prop_map(|(program, flags)| Op::Seccomp { program, flags }),
         Just(Op::PivotRoot),
+        Just(Op::Init),
     ]
 }
 
@@ -114,6 +115,7 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::List),
         (text(), any::<u32>()).prop_map(|(container, log)| Request::ReopenLog { container, log }),
         Just(Request::ShutDown),
+        Just(Request::Shm),
     ]
 }
 
@@ -210,8 +212,8 @@ fn first_and_last_tags_stay_where_they_are() {
 
 #[test]
 fn what_a_newer_build_says_is_unknown_and_not_an_error() {
-    assert_eq!(decode_request(&[7, 16, 1, 2, 3]), Ok((7, Asked::Unknown)));
-    assert_eq!(decode_heard(&[0, 7, 11, 9]), Ok(Heard::Reply { number: 7, reply: None }));
+    assert_eq!(decode_request(&[7, 17, 1, 2, 3]), Ok((7, Asked::Unknown)));
+    assert_eq!(decode_heard(&[0, 7, 12, 9]), Ok(Heard::Reply { number: 7, reply: None }));
     assert_eq!(decode_heard(&[1, 2, 9]), Ok(Heard::Event(None)));
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{Pod, World, pod};
 use orlop_model::ContainerId;
-use orlop_model::container::{ContainerSpec, Mount, MountAccess, Propagation};
+use orlop_model::container::{ContainerSpec, Mount};
 use orlop_model::container_state::{Ended, Exit};
 use orlop_model::ports::{ExecOutput, Launched, Runtime};
 use std::os::unix::fs::symlink;
@@ -74,12 +74,7 @@ impl Ground {
     pub fn volume(&self, name: &str, target: &str) -> Mount {
         let source = self.world.dir.path().join(name);
         std::fs::create_dir_all(&source).unwrap();
-        Mount {
-            target: PathBuf::from(target),
-            source,
-            access: MountAccess::ReadWrite,
-            propagation: Propagation::Private,
-        }
+        Mount::new(target, source)
     }
 
     pub fn spec(&self, name: &str, script: &str) -> (ContainerSpec, ContainerId) {

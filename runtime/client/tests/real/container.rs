@@ -3,7 +3,7 @@
 use crate::support::{container, pod, wait_for};
 use crate::world;
 use orlop_model::ErrorKind;
-use orlop_model::container::{Mount, MountAccess, Propagation};
+use orlop_model::container::Mount;
 use orlop_model::container_state::Exit;
 use orlop_model::ports::{Launched, Observed, ObservedTask, Runtime};
 use std::path::PathBuf;
@@ -136,12 +136,7 @@ async fn what_can_not_be_right_is_refused_before_a_process_exists() {
     let (good, id) = world.container(&web, "one", "exit 0");
     let mut cases = Vec::new();
     let mut bad = good.clone();
-    bad.mounts.push(Mount {
-        target: PathBuf::from("/data"),
-        source: PathBuf::from("/no/such/folder"),
-        access: MountAccess::ReadOnly,
-        propagation: Propagation::Private,
-    });
+    bad.mounts.push(Mount::new("/data", "/no/such/folder"));
     cases.push((bad, "/no/such/folder"));
     let mut bad = good.clone();
     bad.process.user.user = "nobody-here".to_owned();

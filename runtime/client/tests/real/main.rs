@@ -6,6 +6,7 @@ mod container;
 mod contract;
 mod exec;
 mod sandbox;
+mod sharing;
 #[allow(dead_code, reason = "shared with the attacks, which use more of it")]
 mod support;
 

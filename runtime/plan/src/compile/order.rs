@@ -1,9 +1,10 @@
 //! The order of it all.
 
 use super::{
-    CompileError, Compiled, Facts, SANDBOX, SlotSource, TASK_PREFIX, invalid, process, refuse, resources, tree,
+    CompileError, Compiled, Facts, INIT, OTHER_PREFIX, SANDBOX, SlotSource, TASK_PREFIX, invalid, process, refuse,
+    resources, tree,
 };
-use super::{Spec, unsupported};
+use super::{Spec, process::First, unsupported};
 use crate::oci::{Linux, Process};
 use crate::path::clean;
 use crate::sysctl;
@@ -36,7 +37,7 @@ pub(super) fn container(spec: &Spec, facts: &Facts<'_>) -> Result<Compiled, Comp
     }
 
     let mut ops = vec![propagation(linux)?, Op::AttachRootfs { slot: ROOTFS }];
-    ops.extend(tree::ops(spec, linux, facts, &mut warnings)?);
+    ops.extend(tree::ops(spec, linux, facts, &mut slots, &mut warnings)?);
     ops.push(Op::PivotRoot);
     ops.extend(sysctls(spec, linux, &spaces)?);
     let folder = folder(spec, process)?;
@@ -45,7 +46,8 @@ pub(super) fn container(spec: &Spec, facts: &Facts<'_>) -> Result<Compiled, Comp
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         ops.push(Op::ReadonlyRoot);
     }
-    ops.extend(process::privileged_ops(process)?);
+    let init = if asks_for_init(spec) { First::Init } else { First::Program };
+    ops.extend(process::privileged_ops(process, init, facts, &mut warnings)?);
     ops.extend(folder.among(process::confining_ops(spec, process, facts, &mut warnings)?));
 
     let plan = Plan {
@@ -69,11 +71,15 @@ pub(super) fn exec(spec: &Spec, container: &str, facts: &Facts<'_>) -> Result<Co
     let join = KINDS.iter().filter(|(_, kind, _)| spaces.listed.contains(kind)).map(of_task).collect();
 
     let folder = folder(spec, process)?;
-    let mut ops = process::privileged_ops(process)?;
+    let mut ops = process::privileged_ops(process, First::Program, facts, &mut warnings)?;
     ops.extend(folder.among(process::confining_ops(spec, process, facts, &mut warnings)?));
     let plan =
         Plan { clone_flags: 0, join, cgroup: resources::entered(linux)?, ops, program: process::program(process)? };
     Ok(Compiled { plan, slots: Vec::new(), warnings })
+}
+
+fn asks_for_init(spec: &Spec) -> bool {
+    spec.annotations.get(INIT).is_some_and(|value| value == "true")
 }
 
 /// Namespaces made and joined.
@@ -102,7 +108,7 @@ impl Spaces {
             }
             spaces.listed.push(*kind);
             match namespace.path.as_deref().filter(|path| !path.is_empty()) {
-                Some(path) => spaces.join.push(Join { kind: *kind, from: join_from(path, *flag, slots)? }),
+                Some(path) => spaces.join.push(Join { kind: *kind, from: join_from(path, *kind, *flag, slots)? }),
                 None if *kind == NamespaceKind::User => {
                     return Err(unsupported("linux.namespaces", "new user namespaces are not built yet"));
                 }
@@ -118,19 +124,35 @@ impl Spaces {
     }
 }
 
-fn join_from(path: &str, flag: i32, slots: &mut Vec<SlotSource>) -> Result<JoinFrom, CompileError> {
+fn join_from(
+    path: &str,
+    kind: NamespaceKind,
+    flag: i32,
+    slots: &mut Vec<SlotSource>,
+) -> Result<JoinFrom, CompileError> {
     if path == SANDBOX {
         return Ok(JoinFrom::Sandbox);
     }
     if let Some(task) = path.strip_prefix(TASK_PREFIX) {
         return Ok(JoinFrom::Task(task.to_owned()));
     }
-    if !path.starts_with('/') {
-        return Err(invalid("linux.namespaces", format!("{path:?} is not an absolute path")));
-    }
-    let slot = Slot::try_from(slots.len()).map_err(|_| invalid("linux.namespaces", "there are too many"))?;
-    slots.push(SlotSource::Namespace { flag: bits(flag), path: PathBuf::from(path) });
-    Ok(JoinFrom::Slot(slot))
+    let source = match path.strip_prefix(OTHER_PREFIX).map(|other| other.split_once(':')) {
+        Some(Some((sandbox, container))) => {
+            SlotSource::OfOther { kind, sandbox: sandbox.to_owned(), container: container.to_owned() }
+        }
+        None if path.starts_with('/') => SlotSource::Namespace { flag: bits(flag), path: PathBuf::from(path) },
+        Some(None) | None => {
+            return Err(invalid("linux.namespaces", format!("{path:?} is not an absolute path")));
+        }
+    };
+    add_slot(slots, source).map(JoinFrom::Slot)
+}
+
+/// Adds what is to be opened, and returns its slot.
+pub(super) fn add_slot(slots: &mut Vec<SlotSource>, source: SlotSource) -> Result<Slot, CompileError> {
+    let slot = Slot::try_from(slots.len()).map_err(|_| invalid("linux", "it takes too many descriptors"))?;
+    slots.push(source);
+    Ok(slot)
 }
 
 /// `CLONE_*` flags are bits; the C library declares them signed.

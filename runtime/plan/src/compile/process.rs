@@ -28,8 +28,8 @@ pub(super) fn of(spec: &Spec) -> Result<&Process, CompileError> {
 
 /// Returns the program.
 pub(super) fn program(process: &Process) -> Result<Program, CompileError> {
-    let first = process.args.first().filter(|word| !word.is_empty());
-    let first = first.ok_or_else(|| invalid("process.args", "a program is needed, its name must not be empty"))?;
+    let word = process.args.first().filter(|word| !word.is_empty());
+    let word = word.ok_or_else(|| invalid("process.args", "a program is needed, its name must not be empty"))?;
     if process.args.iter().any(|word| word.contains('\0')) {
         return Err(invalid("process.args", "an argument holds a NUL byte"));
     }
@@ -37,7 +37,7 @@ pub(super) fn program(process: &Process) -> Result<Program, CompileError> {
         return Err(invalid("process.env", "an entry holds a NUL byte"));
     }
     Ok(Program {
-        candidates: candidates(first, &process.env),
+        candidates: candidates(word, &process.env),
         argv: process.args.iter().map(|word| word.clone().into_bytes()).collect(),
         env: process.env.iter().map(|entry| entry.0.clone()).collect(),
     })
@@ -71,14 +71,32 @@ pub(super) fn working_folder(process: &Process) -> Result<&str, CompileError> {
     }
 }
 
+/// What the process that is made becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// The program.
+    Program,
+    /// An init of ours, and a child of it the program.
+    Init,
+}
+
 /// Limits, out-of-memory score, umask and session: what still needs the shim's privileges.
-pub(super) fn privileged_ops(process: &Process) -> Result<Vec<Op>, CompileError> {
+pub(super) fn privileged_ops(
+    process: &Process,
+    first: First,
+    facts: &Facts<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Op>, CompileError> {
     let mut ops = Vec::new();
     if let Some(value) = process.oom_score_adj {
         let value = Some(value).filter(|value| OOM_SCORE_ADJ.contains(value));
         let value = value.and_then(|value| i16::try_from(value).ok());
         let value = value.ok_or_else(|| invalid("process.oomScoreAdj", "it goes from -1000 to 1000"))?;
         ops.push(Op::OomScoreAdj { value });
+    }
+    if first == First::Init {
+        // Not the leader of the program's session, which may have a terminal; and not held by its limits.
+        ops.push(Op::Init);
     }
     for limit in &process.rlimits {
         let resource = rlimit::number(&limit.kind)
@@ -88,11 +106,20 @@ pub(super) fn privileged_ops(process: &Process) -> Result<Vec<Op>, CompileError>
                 format!("the soft limit of {} ({}) is above the hard one ({})", limit.kind, limit.soft, limit.hard);
             return Err(invalid("process.rlimits", why));
         }
+        let (held, may_raise) = (facts.limits.of(resource), holds(facts, "SYS_RESOURCE"));
+        if limit.hard > held && !may_raise {
+            let why = format!("this node can't raise {} above {held}, so that is what it is", limit.kind);
+            warnings.push(format!("process.rlimits: {why}"));
+        }
         ops.push(Op::Rlimit { resource, soft: limit.soft, hard: limit.hard });
     }
     ops.push(Op::Umask { mask: process.user.umask.unwrap_or(UMASK_DEFAULT) & 0o777 });
     ops.push(Op::NewSession);
     Ok(ops)
+}
+
+fn holds(facts: &Facts<'_>, capability: &str) -> bool {
+    capability::bit(capability).is_some_and(|bit| facts.capabilities & (1 << bit) != 0)
 }
 
 /// Capabilities, user and filter, in the order in which each still may be done: the bounding set needs CAP_SETPCAP, the

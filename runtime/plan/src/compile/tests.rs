@@ -25,7 +25,8 @@ fn unified() -> Hierarchies {
 
 fn with<T>(hierarchies: &Hierarchies, work: impl FnOnce(&Facts<'_>) -> T) -> T {
     let device_programs = false;
-    work(&Facts { hierarchies, device_programs, capabilities: crate::capability::ALL, profiles: &Cache::default() })
+    let (capabilities, profiles) = (crate::capability::ALL, &Cache::default());
+    work(&Facts { hierarchies, device_programs, capabilities, limits: &HardLimits::NONE, profiles })
 }
 
 fn compile(spec: &Spec) -> Result<Compiled, CompileError> {
@@ -370,15 +371,65 @@ fn capabilities_that_are_unknown_or_not_ours_are_passed_over_with_a_warning() {
             ..Capabilities::default()
         };
     });
-    let hierarchies = hybrid();
-    let facts =
-        Facts { hierarchies: &hierarchies, device_programs: false, capabilities: 0b11, profiles: &Cache::default() };
-    let compiled = container(&spec, &facts).unwrap();
+    let compiled = with(&hybrid(), |facts| container(&spec, &Facts { capabilities: 0b11, ..*facts })).unwrap();
     assert!(compiled.plan.ops.contains(&Op::CapabilityBounding { keep: 1 }));
     // Effective was not asked for; ambient without inheritable would be refused by the kernel.
     let sets = Op::Capabilities { effective: 0, permitted: 1, inheritable: 0, ambient: 0 };
     assert!(compiled.plan.ops.contains(&sets));
     assert_eq!(compiled.warnings.len(), 4, "{:?}", compiled.warnings);
+}
+
+#[test]
+fn limits_that_can_not_be_raised_are_warned_of() {
+    let spec = edit(|spec| {
+        process(spec).rlimits = vec![Rlimit { kind: "RLIMIT_NOFILE".to_owned(), soft: 10, hard: 2000 }];
+    });
+    let mut held = HardLimits::NONE;
+    held.0[libc::RLIMIT_NOFILE as usize] = 1000;
+    let warnings = |capabilities| {
+        with(&hybrid(), |facts| container(&spec, &Facts { capabilities, limits: &held, ..*facts })).unwrap().warnings
+    };
+    assert_eq!(warnings(crate::capability::ALL), Vec::<String>::new());
+    let without = crate::capability::ALL & !(1 << crate::capability::bit("SYS_RESOURCE").unwrap());
+    let warned = warnings(without);
+    assert!(warned.iter().any(|warning| warning.contains("RLIMIT_NOFILE above 1000")), "{warned:?}");
+}
+
+#[test]
+fn init_stands_above_the_session_and_the_limits_of_its_program() {
+    let spec = edit(|spec| {
+        spec.annotations.insert(INIT.to_owned(), "true".to_owned());
+        process(spec).rlimits = vec![Rlimit { kind: "RLIMIT_NPROC".to_owned(), soft: 1, hard: 1 }];
+    });
+    let ops = compile(&spec).unwrap().plan.ops;
+    let at = |found: fn(&Op) -> bool| ops.iter().position(found).unwrap();
+    let init = at(|op| matches!(op, Op::Init));
+    assert!(at(|op| matches!(op, Op::PivotRoot)) < init);
+    for after in [
+        at(|op| matches!(op, Op::Rlimit { .. })),
+        at(|op| matches!(op, Op::NewSession)),
+        at(|op| matches!(op, Op::CapabilityBounding { .. })),
+    ] {
+        assert!(init < after);
+    }
+    let exec = with(&hybrid(), |facts| super::exec(&spec, "c", facts)).unwrap();
+    assert!(!exec.plan.ops.contains(&Op::Init), "an exec has the container's init above it");
+}
+
+#[test]
+fn namespaces_of_another_sandbox_are_slots() {
+    let spec = edit(|spec| {
+        linux(spec).namespaces.retain(|namespace| namespace.kind != "network");
+        linux(spec).namespaces.push(namespace("network", Some(&of_other("pod2", "web"))));
+        spec.mounts.push(mount("/dev/shm", "bind", &shm_of_other("pod2"), &["rbind"]));
+    });
+    let compiled = compile(&spec).unwrap();
+    let other =
+        SlotSource::OfOther { kind: NamespaceKind::Network, sandbox: "pod2".to_owned(), container: "web".to_owned() };
+    assert_eq!(compiled.slots, [SlotSource::Rootfs, other, SlotSource::ShmOfOther { sandbox: "pod2".to_owned() }]);
+    assert!(compiled.plan.join.contains(&Join { kind: NamespaceKind::Network, from: JoinFrom::Slot(1) }));
+    let bound = |op: &Op| matches!(op, Op::Bind { source: BindSource::Slot(2), target, .. } if target == "/dev/shm");
+    assert!(compiled.plan.ops.iter().any(bound));
 }
 
 #[test]
@@ -409,7 +460,7 @@ fn stage(op: &Op) -> usize {
         Op::Sysctl { .. } => 4,
         Op::Mask { .. } | Op::ReadonlyPath { .. } => 5,
         Op::ReadonlyRoot => 6,
-        Op::Rlimit { .. } | Op::OomScoreAdj { .. } | Op::Umask { .. } | Op::NewSession => 7,
+        Op::Rlimit { .. } | Op::OomScoreAdj { .. } | Op::Umask { .. } | Op::NewSession | Op::Init => 7,
         Op::CapabilityBounding { .. } => 8,
         Op::Identity { .. } => 9,
         Op::Capabilities { .. } => 10,

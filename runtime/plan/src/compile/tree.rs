@@ -1,6 +1,7 @@
 //! The file system tree of a container: mounts, devices, what is hidden.
 
-use super::{CompileError, Facts, SANDBOX_SHM, invalid, unsupported};
+use super::order::add_slot;
+use super::{CompileError, Facts, OTHER_SHM_PREFIX, SANDBOX_SHM, SlotSource, invalid, unsupported};
 use crate::mounts::{Options, Recursive};
 use crate::oci::{Device, Linux, Mount, Spec};
 use crate::path::clean;
@@ -51,11 +52,12 @@ pub(super) fn ops(
     spec: &Spec,
     linux: &Linux,
     facts: &Facts<'_>,
+    slots: &mut Vec<SlotSource>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Op>, CompileError> {
     let mut ops = Vec::new();
     for mount in &spec.mounts {
-        mount_ops(mount, linux, facts, &mut ops, warnings)?;
+        mount_ops(mount, linux, facts, &mut Out { ops: &mut ops, slots, warnings })?;
     }
     // A bound /dev is somebody's own, often the node's: nothing is made in it.
     if !spec.mounts.iter().any(|mount| clean(&mount.destination) == "/dev" && is_bind(mount)) {
@@ -75,13 +77,14 @@ fn is_bind(mount: &Mount) -> bool {
     mount.kind.as_deref() == Some("bind") || Options::parse(&mount.options).bind.is_some()
 }
 
-fn mount_ops(
-    mount: &Mount,
-    linux: &Linux,
-    facts: &Facts<'_>,
-    ops: &mut Vec<Op>,
-    warnings: &mut Vec<String>,
-) -> Result<(), CompileError> {
+/// What comes of mounts.
+struct Out<'a> {
+    ops: &'a mut Vec<Op>,
+    slots: &'a mut Vec<SlotSource>,
+    warnings: &'a mut Vec<String>,
+}
+
+fn mount_ops(mount: &Mount, linux: &Linux, facts: &Facts<'_>, out: &mut Out<'_>) -> Result<(), CompileError> {
     let options = Options::parse(&mount.options);
     if let Some(option) = options.unsupported.first() {
         return Err(unsupported(field(mount), format!("the mount option {option} is not built yet")));
@@ -91,12 +94,13 @@ fn mount_ops(
     match mount.kind.as_deref() {
         _ if is_bind(mount) => {
             if let Some((name, _)) = options.data.first() {
-                warnings.push(format!("{}: the option {name} means nothing to a bind mount", field(mount)));
+                out.warnings.push(format!("{}: the option {name} means nothing to a bind mount", field(mount)));
             }
-            ops.push(bind(mount, &options, target)?);
+            let bind = bind(mount, &options, target, out.slots)?;
+            out.ops.push(bind);
         }
-        Some("cgroup" | "cgroup2") => cgroup_ops(&options, &target, linux, facts, ops)?,
-        Some(kind) if !kind.is_empty() => ops.push(Op::MountNew {
+        Some("cgroup" | "cgroup2") => cgroup_ops(&options, &target, linux, facts, out.ops)?,
+        Some(kind) if !kind.is_empty() => out.ops.push(Op::MountNew {
             fstype: kind.to_owned(),
             source: mount.source.clone().unwrap_or_else(|| kind.to_owned()),
             options: options.data,
@@ -136,9 +140,13 @@ fn check_target(mount: &Mount) -> Result<(), CompileError> {
     }
 }
 
-fn bind(mount: &Mount, options: &Options, target: String) -> Result<Op, CompileError> {
+fn bind(mount: &Mount, options: &Options, target: String, slots: &mut Vec<SlotSource>) -> Result<Op, CompileError> {
     let source = match mount.source.as_deref() {
         Some(SANDBOX_SHM) => BindSource::SandboxShm,
+        Some(source) if source.starts_with(OTHER_SHM_PREFIX) => {
+            let sandbox = source[OTHER_SHM_PREFIX.len()..].to_owned();
+            BindSource::Slot(add_slot(slots, SlotSource::ShmOfOther { sandbox })?)
+        }
         Some(path) if path.starts_with('/') && !path.contains('\0') => BindSource::Path(path.to_owned()),
         other => return Err(invalid(field(mount), format!("the source {other:?} is not an absolute path"))),
     };

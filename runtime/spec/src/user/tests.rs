@@ -115,3 +115,15 @@ proptest! {
         prop_assert_eq!((found.uid, found.gid, found.groups), (uid, gid, vec![gid]));
     }
 }
+
+#[test]
+fn groups_beside_may_be_named_and_must_be_there() {
+    let asked = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        resolve(&User { supplemental_group_names: names, ..user("0") }, "", files())
+    };
+    assert_eq!(asked(&["extra", "7"]).unwrap().groups, [0, 7, 50]);
+    for bad in ["nobody", "-1", "a b", "99999999999"] {
+        assert_eq!(asked(&[bad]).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad}");
+    }
+}
