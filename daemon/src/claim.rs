@@ -39,6 +39,9 @@ struct Names {
     bridge: String,
     subnet: String,
     nft_table: String,
+    docker_bridge: String,
+    docker_subnet: String,
+    docker_nft_table: String,
 }
 
 /// A claim held. Given up when dropped, or when the process dies.
@@ -122,7 +125,19 @@ impl Names {
             bridge: config.bridge.clone(),
             subnet: config.subnet.to_string(),
             nft_table: config.nft_table.clone(),
+            docker_bridge: config.docker_bridge.clone(),
+            docker_subnet: config.docker_subnet.to_string(),
+            docker_nft_table: config.docker_nft_table.clone(),
         })
+    }
+
+    /// Returns the names of its networks' parts: bridges, subnets, tables, each with its setting.
+    fn networks(&self) -> [[(&'static str, &str); 2]; 3] {
+        [
+            [("bridge", &self.bridge), ("docker_bridge", &self.docker_bridge)],
+            [("subnet", &self.subnet), ("docker_subnet", &self.docker_subnet)],
+            [("nft_table", &self.nft_table), ("docker_nft_table", &self.docker_nft_table)],
+        ]
     }
 }
 
@@ -144,11 +159,22 @@ fn shared(mine: &Names, there: &Names) -> Option<(&'static str, String)> {
         ("socket", mine.socket == there.socket, mine.socket.display().to_string()),
         ("cgroup_root", nested(&mine.cgroup_root, &there.cgroup_root), mine.cgroup_root.clone()),
         ("ipam_dir", mine.ipam_dir == there.ipam_dir, mine.ipam_dir.display().to_string()),
-        ("bridge", same_net && mine.bridge == there.bridge, mine.bridge.clone()),
-        ("subnet", same_net && overlap(&mine.subnet, &there.subnet), mine.subnet.clone()),
-        ("nft_table", same_net && mine.nft_table == there.nft_table, mine.nft_table.clone()),
     ];
-    checks.into_iter().find(|(_, same, _)| *same).map(|(setting, _, value)| (setting, value))
+    let first = checks.into_iter().find(|(_, same, _)| *same).map(|(setting, _, value)| (setting, value));
+    first.or_else(|| if same_net { shared_network(mine, there) } else { None })
+}
+
+/// Returns the first part of a network that two daemons would share: any of the one's with any of the other's.
+fn shared_network(mine: &Names, there: &Names) -> Option<(&'static str, String)> {
+    for (mine, there) in mine.networks().iter().zip(&there.networks()) {
+        for (setting, own) in mine {
+            let same = |other: &str| !own.is_empty() && (*own == other || overlap(own, other));
+            if there.iter().any(|(_, other)| same(other)) {
+                return Some((setting, (*own).to_owned()));
+            }
+        }
+    }
+    None
 }
 
 /// Returns whether one cgroup is, or lies in, the other: a daemon sweeps everything below its own.
@@ -162,9 +188,7 @@ fn overlap(one: &str, other: &str) -> bool {
     let (Ok(one), Ok(other)) = (one.parse::<crate::config::Subnet>(), other.parse::<crate::config::Subnet>()) else {
         return false;
     };
-    let shift = 32 - u32::from(one.prefix.min(other.prefix));
-    let cut = |address: std::net::Ipv4Addr| u32::from(address).checked_shr(shift).unwrap_or(0);
-    cut(one.network) == cut(other.network)
+    one.overlaps(&other)
 }
 
 /// Waits for a turn to change the folder, and makes the folder where it is missing.
@@ -254,6 +278,9 @@ mod tests {
             bridge: bridge.to_owned(),
             subnet: subnet.to_owned(),
             nft_table: root.to_owned(),
+            docker_bridge: format!("{bridge}d"),
+            docker_subnet: String::new(),
+            docker_nft_table: format!("{root}_d"),
         }
     }
 
@@ -268,6 +295,9 @@ mod tests {
             subnet: format!("10.{n}.0.0/16").parse().unwrap(),
             nat: crate::config::Nat::On,
             nft_table: format!("t{n}"),
+            docker_bridge: format!("br{n}d"),
+            docker_subnet: format!("10.{}.0.0/16", 100 + n).parse().unwrap(),
+            docker_nft_table: format!("t{n}_d"),
             cgroup_root: format!("/c{n}"),
             ipam_dir: root.join("ipam"),
             shim: "/shim".into(),
@@ -355,6 +385,9 @@ mod tests {
             (Names { socket: "/a/run/orlopd.sock".into(), ..names("/b", 2, "br0", "10.1.0.0/16") }, Some("socket")),
             (Names { cgroup_root: "/a/b".into(), ..names("/b", 2, "br0", "10.1.0.0/16") }, Some("cgroup_root")),
             (Names { cgroup_root: "/ab".into(), ..names("/b", 2, "br0", "10.1.0.0/16") }, None),
+            (Names { docker_bridge: "br0".into(), ..names("/b", 1, "br1", "10.2.0.0/16") }, Some("bridge")),
+            (Names { docker_subnet: "10.0.0.0/8".into(), ..names("/b", 1, "br1", "11.0.0.0/16") }, Some("subnet")),
+            (Names { bridge: "br0d".into(), ..names("/b", 1, "br1", "10.2.0.0/16") }, Some("docker_bridge")),
             (Names { pid: 7, ..Names::default() }, None),
             (names("/b", 2, "br0", "10.1.0.0/16"), None),
             (names("/b", 1, "br1", "10.2.0.0/16"), None),

@@ -53,6 +53,15 @@ pub struct Flags {
     /// nf_tables table of the pod network [default: orlop, or orlop_<hash of root>]
     #[arg(long, value_name = "NAME")]
     nft_table: Option<String>,
+    /// Bridge of Docker's network [default: orlop-docker0, or orlop<hash of root>d]
+    #[arg(long, value_name = "NAME")]
+    docker_bridge: Option<String>,
+    /// Addresses of Docker's network [default: 10.217.0.0/16, or another /16 by the hash of root]
+    #[arg(long, value_name = "CIDR")]
+    docker_subnet: Option<Subnet>,
+    /// nf_tables table of Docker's network [default: orlop_docker, or orlop_<hash of root>_docker]
+    #[arg(long, value_name = "NAME")]
+    docker_nft_table: Option<String>,
     /// Cgroup that holds everything of this daemon, below the root of every hierarchy [default: /orlop, or /orlop-<hash of root>]
     #[arg(long, value_name = "PATH")]
     cgroup_root: Option<String>,
@@ -90,6 +99,9 @@ struct File {
     subnet: Option<Subnet>,
     nat: Option<Nat>,
     nft_table: Option<String>,
+    docker_bridge: Option<String>,
+    docker_subnet: Option<Subnet>,
+    docker_nft_table: Option<String>,
     cgroup_root: Option<String>,
     ipam_dir: Option<PathBuf>,
     shim: Option<PathBuf>,
@@ -146,6 +158,12 @@ pub struct Config {
     pub nat: Nat,
     /// nf_tables table of the pod network.
     pub nft_table: String,
+    /// Bridge of Docker's network.
+    pub docker_bridge: String,
+    /// Addresses of Docker's network.
+    pub docker_subnet: Subnet,
+    /// nf_tables table of Docker's network.
+    pub docker_nft_table: String,
     /// Cgroup that holds everything of this daemon.
     pub cgroup_root: String,
     /// Folder of reserved addresses.
@@ -234,6 +252,9 @@ fn complete(flags: &Flags, file: File, shim: PathBuf) -> Result<Config, Wrong> {
         subnet: flags.subnet.or(file.subnet).unwrap_or(names.subnet),
         nat: flags.nat.or(file.nat).unwrap_or(Nat::On),
         nft_table: flags.nft_table.clone().or(file.nft_table).unwrap_or(names.nft_table),
+        docker_bridge: flags.docker_bridge.clone().or(file.docker_bridge).unwrap_or(names.docker_bridge),
+        docker_subnet: flags.docker_subnet.or(file.docker_subnet).unwrap_or(names.docker_subnet),
+        docker_nft_table: flags.docker_nft_table.clone().or(file.docker_nft_table).unwrap_or(names.docker_nft_table),
         cgroup_root: flags.cgroup_root.clone().or(file.cgroup_root).unwrap_or(names.cgroup_root),
         ipam_dir: flags.ipam_dir.clone().or(file.ipam_dir).unwrap_or_else(|| root.join("ipam")),
         shim,
@@ -257,6 +278,9 @@ struct Names {
     bridge: String,
     subnet: Subnet,
     nft_table: String,
+    docker_bridge: String,
+    docker_subnet: Subnet,
+    docker_nft_table: String,
     cgroup_root: String,
 }
 
@@ -268,18 +292,26 @@ impl Names {
                 bridge: "orlop0".to_owned(),
                 subnet: Subnet { network: Ipv4Addr::new(10, 88, 0, 0), prefix: 16 },
                 nft_table: "orlop".to_owned(),
+                docker_bridge: "orlop-docker0".to_owned(),
+                docker_subnet: Subnet { network: Ipv4Addr::new(10, 217, 0, 0), prefix: 16 },
+                docker_nft_table: "orlop_docker".to_owned(),
                 cgroup_root: "/orlop".to_owned(),
             };
         }
         let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
         let tag = hex::encode(&hash[..4]);
         // 10.89 to 10.216: clear of the default root's, of Docker's and of the usual service networks.
-        let second = 89 + hash[4] % 128;
+        let second = |n: u8| 89 + n % 128;
+        let subnet = |n| Subnet { network: Ipv4Addr::new(10, second(n), 0, 0), prefix: 16 };
         Self {
             run: root.join("run"),
             bridge: format!("orlop{tag}"),
-            subnet: Subnet { network: Ipv4Addr::new(10, second, 0, 0), prefix: 16 },
+            subnet: subnet(hash[4]),
             nft_table: format!("orlop_{tag}"),
+            docker_bridge: format!("orlop{tag}d"),
+            // Half of the range away: never the pods'.
+            docker_subnet: subnet(hash[4].wrapping_add(64)),
+            docker_nft_table: format!("orlop_{tag}_docker"),
             cgroup_root: format!("/orlop-{tag}"),
         }
     }
@@ -309,10 +341,18 @@ fn check(config: &Config) -> Result<(), Wrong> {
     if let Some(listen) = &config.metrics_listen {
         check_metrics(config, listen)?;
     }
-    let bridge_bad = config.bridge.is_empty()
-        || config.bridge.len() > LINK_NAME_BYTES_MAX
-        || config.bridge.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-    refuse("bridge", &config.bridge, "a link's name has 1 to 15 bytes, without '/', ':' or spaces", bridge_bad)?;
+    for (setting, bridge) in [("bridge", &config.bridge), ("docker_bridge", &config.docker_bridge)] {
+        let bad = bridge.is_empty()
+            || bridge.len() > LINK_NAME_BYTES_MAX
+            || bridge.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+        refuse(setting, bridge, "a link's name has 1 to 15 bytes, without '/', ':' or spaces", bad)?;
+    }
+    let same = config.bridge == config.docker_bridge;
+    refuse("docker_bridge", &config.docker_bridge, "it is the bridge of the pod network", same)?;
+    let same = config.subnet.overlaps(&config.docker_subnet);
+    refuse("docker_subnet", config.docker_subnet, "it has addresses of the pod network", same)?;
+    let same = config.nft_table == config.docker_nft_table;
+    refuse("docker_nft_table", &config.docker_nft_table, "it is the table of the pod network", same)?;
     let cgroup_bad = !config.cgroup_root.starts_with('/')
         || config.cgroup_root.len() < 2
         || config.cgroup_root.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == "..");
@@ -322,10 +362,13 @@ fn check(config: &Config) -> Result<(), Wrong> {
         "it must be an absolute path below '/', without '.' and '..'",
         cgroup_bad,
     )?;
-    let table_bad = config.nft_table.is_empty()
-        || !config.nft_table.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        || config.nft_table.starts_with(|c: char| c.is_ascii_digit());
-    refuse("nft_table", &config.nft_table, "a table's name has letters, digits and '_'", table_bad)
+    for (setting, table) in [("nft_table", &config.nft_table), ("docker_nft_table", &config.docker_nft_table)] {
+        let bad = table.is_empty()
+            || !table.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            || table.starts_with(|c: char| c.is_ascii_digit());
+        refuse(setting, table, "a table's name has letters, digits and '_'", bad)?;
+    }
+    Ok(())
 }
 
 fn check_metrics(config: &Config, listen: &MetricsListen) -> Result<(), Wrong> {
@@ -341,6 +384,16 @@ fn check_metrics(config: &Config, listen: &MetricsListen) -> Result<(), Wrong> {
 
 fn refuse(setting: &'static str, value: impl ToString, why: &'static str, bad: bool) -> Result<(), Wrong> {
     if bad { Err(Wrong::Value { setting, value: value.to_string(), why }) } else { Ok(()) }
+}
+
+impl Subnet {
+    /// Returns whether two networks have an address in common.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let shift = 32 - u32::from(self.prefix.min(other.prefix));
+        let cut = |address: Ipv4Addr| u32::from(address).checked_shr(shift).unwrap_or(0);
+        cut(self.network) == cut(other.network)
+    }
 }
 
 impl std::str::FromStr for Subnet {
@@ -392,6 +445,12 @@ mod tests {
         assert_ne!(one.bridge, two.bridge);
         assert_ne!(one.subnet, two.subnet);
         assert_ne!(one.nft_table, two.nft_table);
+        let subnets = [one.subnet, two.subnet, one.docker_subnet, two.docker_subnet];
+        for (at, subnet) in subnets.iter().enumerate() {
+            assert!(!subnets[..at].iter().any(|other| subnet.overlaps(other)), "{subnets:?}");
+        }
+        let of_docker = |config: &Config| (config.docker_bridge.clone(), config.docker_nft_table.clone());
+        assert_ne!(of_docker(&one), of_docker(&two));
         assert_ne!(one.cgroup_root, two.cgroup_root);
         assert_ne!(one.ipam_dir, two.ipam_dir);
         assert_ne!(one.run, two.run);
@@ -421,6 +480,10 @@ mod tests {
             ("cgroup_root = '/'", "cgroup_root"),
             ("nft_table = 'a b'", "nft_table"),
             ("nat = 'maybe'", "maybe"),
+            ("docker_bridge = 'orlop0'", "bridge of the pod network"),
+            ("docker_subnet = '10.88.3.0/24'", "addresses of the pod network"),
+            ("docker_nft_table = 'orlop'", "table of the pod network"),
+            ("docker_nft_table = '0'", "docker_nft_table"),
             ("log_format = 'xml'", "xml"),
             ("metrics_listen = 'metrics.sock'", "127.0.0.1:9620"),
             ("metrics_listen = '9620'", "address and port"),

@@ -8,7 +8,7 @@ use crate::failpoints::Rules;
 use orlop_images::Store as Images;
 use orlop_model::Failure;
 use orlop_model::ports::{Failpoints, Ports};
-use orlop_network::DefaultNetwork;
+use orlop_network::{DefaultNetwork, Networks};
 use orlop_runtime_client::Client as Runtime;
 use orlop_store::Store as Records;
 use orlop_usecases::Engine;
@@ -35,6 +35,8 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Name of the pod network, as attachments and the folder of its addresses show it.
 const NETWORK_NAME: &str = "orlop";
+/// Name of Docker's network, as its users know it.
+const DOCKER_NETWORK_NAME: &str = "bridge";
 /// The kernel that brought mount_setattr(2), and with it recursive read-only mounts.
 const RECURSIVE_READ_ONLY_SINCE: (u32, u32) = (5, 12);
 
@@ -166,7 +168,7 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
 struct Parts {
     runtime: Arc<Runtime>,
     images: Arc<Images>,
-    network: Arc<DefaultNetwork>,
+    network: Arc<Networks>,
     records: Arc<Records>,
     failpoints: Arc<dyn Failpoints>,
 }
@@ -184,7 +186,7 @@ impl Parts {
             node_dir: config.root.join("records"),
             boot_id: boot_id.trim().to_owned(),
         };
-        let network = orlop_network::Config {
+        let pods = orlop_network::Config {
             name: NETWORK_NAME.to_owned(),
             bridge: config.bridge.clone(),
             subnet: (config.subnet.network, config.subnet.prefix),
@@ -196,6 +198,16 @@ impl Parts {
             ipam_dir: config.ipam_dir.clone(),
             mtu: None,
         };
+        let docker = orlop_network::Config {
+            name: DOCKER_NETWORK_NAME.to_owned(),
+            bridge: config.docker_bridge.clone(),
+            subnet: (config.docker_subnet.network, config.docker_subnet.prefix),
+            nft_table: config.docker_nft_table.clone(),
+            ..pods.clone()
+        };
+        let network = |config| {
+            DefaultNetwork::with_failpoints(config, Arc::clone(&failpoints)).map_err(part("network"))
+        };
         let images = orlop_images::Config {
             certs_dir: Some(config.certs_dir.clone()),
             ..orlop_images::Config::new(config.root.join("images"))
@@ -204,9 +216,7 @@ impl Parts {
         Ok(Self {
             runtime: Arc::new(Runtime::new(runtime).map_err(part("runtime"))?),
             images: Arc::new(Images::with_failpoints(images, Arc::clone(&failpoints)).map_err(part("image service"))?),
-            network: Arc::new(
-                DefaultNetwork::with_failpoints(network, Arc::clone(&failpoints)).map_err(part("network"))?,
-            ),
+            network: Arc::new(Networks::new(network(pods)?, vec![network(docker)?])),
             records: Arc::new(Records::open(&records).map_err(part("records"))?),
             failpoints,
         })

@@ -71,6 +71,25 @@ impl DefaultNetwork {
         }
     }
 
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives a sandbox its loopback and nothing else.
+    pub(crate) async fn loopback(&self, id: &SandboxId, inside: NetworkNamespace) -> Result<()> {
+        let done = self.worker.run(ATTACH_WAIT, move |node| node.loopback(inside)).await;
+        done.map_err(|error| self.failed(&format!("give sandbox {id} its loopback beside"), error))
+    }
+
+    /// Detaches a sandbox if it has anything of this network.
+    pub(crate) async fn detach_holder(&self, id: &SandboxId) -> Result<()> {
+        let owned = id.clone();
+        let detached = self.worker.run(DETACH_WAIT, move |node| node.detach_holder(&owned)).await;
+        detached.map_err(|error| self.failed(&format!("detach sandbox {id} from"), error))
+    }
+
     async fn attach(&self, id: &SandboxId, spec: &SandboxSpec, inside: NetworkNamespace) -> Result<Vec<Attachment>> {
         match spec.network {
             NamespaceScope::Host => return Ok(Vec::new()),

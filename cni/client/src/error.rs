@@ -75,6 +75,20 @@ pub enum Error {
     /// A port of the node that leads to no port of the pod.
     #[error("{0} leads to port 0 of the pod: give the container port")]
     NoContainerPort(NodePort),
+    /// A range of ports that is none.
+    #[error("the ports {first} to {last} of the node are no range that a port can be chosen from")]
+    BadPortRange {
+        /// Its first port.
+        first: u16,
+        /// Its last.
+        last: u16,
+    },
+    /// A network that is not on this node.
+    #[error("network {0} not found")]
+    NoNetwork(String),
+    /// More networks than can be attached.
+    #[error("{0} networks are asked for; attaching to more than one is not built yet in orlop")]
+    ManyNetworks(usize),
     /// A port of the node was asked for twice.
     #[error("{0} is asked for twice, with two container ports")]
     PortTwice(NodePort),
@@ -124,6 +138,9 @@ impl Error {
             Self::PodSocket(error) | Self::OwnSocket(error) => netlink_kind(error),
             Self::Thread(_) => ErrorKind::Exhausted,
             Self::HostIpv6 { .. } | Self::NoNat(_) => ErrorKind::Unsupported,
+            Self::NoNetwork(_) => ErrorKind::NotFound,
+            Self::ManyNetworks(_) => ErrorKind::Unsupported,
+            Self::BadPortRange { .. } => ErrorKind::InvalidArgument,
             Self::BadHostIp { .. } | Self::NoContainerPort(_) | Self::PortTwice(_) | Self::TooManyPorts { .. } => {
                 ErrorKind::InvalidArgument
             }
@@ -151,7 +168,7 @@ fn plugin_kind(error: &Plugin) -> ErrorKind {
         Plugin::Taken { .. } | Plugin::Overlap { .. } => ErrorKind::WrongState,
         Plugin::PortHeld { .. } => ErrorKind::AlreadyExists,
         // Whoever has it may end.
-        Plugin::PortInUse { .. } => ErrorKind::Unavailable,
+        Plugin::PortInUse { .. } | Plugin::NoPortFree { .. } => ErrorKind::Unavailable,
         Plugin::PortNotReserved { source, .. } => errno_kind(*source),
         Plugin::BadTableName { .. } | Plugin::TooSmall { .. } => ErrorKind::InvalidArgument,
     }

@@ -1,5 +1,6 @@
 //! The host ports of a network: book, claims and rules, in the order in which a crash does no harm.
 
+use crate::asked_ports::Wish;
 use crate::error::Error;
 use nix::errno::Errno;
 use orlop_cni_plugins::host_ports::{Book, Claims, Mapping, NodePort, Protocol, Rules};
@@ -21,6 +22,8 @@ pub(crate) struct HostPorts {
     conntrack: ConntrackSocket,
     /// When the rules were last seen whole.
     seen: Option<Seen>,
+    /// The last port that was chosen for someone who wanted any.
+    last_chosen: Option<u16>,
 }
 
 // === impl HostPorts ===
@@ -35,7 +38,12 @@ impl HostPorts {
             );
         }
         let conntrack = ConntrackSocket::open().map_err(Error::OwnSocket)?;
-        Ok(Self { network, rules, book, claims: Claims::default(), conntrack, seen: None })
+        Ok(Self { network, rules, book, claims: Claims::default(), conntrack, seen: None, last_chosen: None })
+    }
+
+    /// Returns a sandbox's ports.
+    pub(crate) fn of(&self, id: &str) -> &[Mapping] {
+        self.book.of(id)
     }
 
     /// Returns which sandbox has which ports.
@@ -80,6 +88,39 @@ impl HostPorts {
             return Err(error.into());
         }
         Ok(())
+    }
+
+    /// Chooses ports of the node for those that asked for any: the ones they have already, or the first free ones.
+    pub(crate) fn choose(&mut self, id: &str, to: Ipv4Addr, wishes: &[Wish], taken: &mut Vec<Mapping>) -> Result<(), Error> {
+        let had = self.book.of(id).to_vec();
+        for wish in wishes {
+            let mine = |mapping: &&Mapping| wish.is_met_by(mapping) && mapping.to == to && !taken.contains(mapping);
+            let mapping = match had.iter().find(mine) {
+                Some(mapping) => *mapping,
+                None => self.first_free(id, to, wish, taken)?,
+            };
+            taken.push(mapping);
+        }
+        Ok(())
+    }
+
+    fn first_free(&mut self, id: &str, to: Ipv4Addr, wish: &Wish, taken: &[Mapping]) -> Result<Mapping, Error> {
+        let (first, last) = (*wish.numbers.start(), *wish.numbers.end());
+        // Round robin, as with addresses: a port that was just given back is not at once another's.
+        let from = self.last_chosen.filter(|last| wish.numbers.contains(last)).map_or(first, |last| last.saturating_add(1));
+        for number in (from..=last).chain(first..from) {
+            let port = NodePort { protocol: wish.protocol, address: wish.address, number };
+            let is_own = taken.iter().any(|mapping| mapping.from.overlaps(&port));
+            if is_own || self.book.check(id, [&port]).is_err() || !Claims::is_free(&port)? {
+                continue;
+            }
+            if wish.is_any {
+                self.last_chosen = Some(number);
+            }
+            return Ok(Mapping { from: port, to, to_port: wish.to_port });
+        }
+        let address = wish.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        Err(Plugin::NoPortFree { first, last, address }.into())
     }
 
     /// Leads the reserved ports into the pod. Quiet when they lead there.
@@ -175,6 +216,7 @@ fn is_stale(error: &Plugin) -> bool {
         | Plugin::NotRunning { .. }
         | Plugin::PortHeld { .. }
         | Plugin::PortInUse { .. }
+        | Plugin::NoPortFree { .. }
         | Plugin::PortNotReserved { .. }
         | Plugin::BadTableName { .. }
         | Plugin::TooSmall { .. } => false,

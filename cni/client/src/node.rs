@@ -1,6 +1,6 @@
 //! The network as seen from its thread: what attach, detach and the rest do, step by step.
 
-use crate::asked_ports::AskedPorts;
+use crate::asked_ports::{self, AskedPorts};
 use crate::config::{Nat, Parts};
 use crate::error::Error;
 use crate::host_ports::HostPorts;
@@ -80,12 +80,27 @@ impl Node {
         // The reservations are the journal: written before anything leads to the pod, and erased when nothing does any more.
         // Whatever a crash leaves between is found by them, and detached.
         match self.connect(id, ports, inside.namespace.as_fd(), &mut pod) {
-            Ok(addresses) => Ok(Attachment {
-                network: self.name.clone(),
-                interface: INTERFACE.to_owned(),
-                addresses: addresses.iter().map(|own| own.address()).collect(),
-            }),
+            Ok(addresses) => Ok(self.attachment(id, &addresses)),
             Err(error) => Err(self.undo(id, error)),
+        }
+    }
+
+    /// Says only that its loopback is up: for a pod that no network is attached to.
+    pub(crate) fn loopback(&mut self, inside: NetworkNamespace) -> Result<(), Error> {
+        let mut pod = RouteSocket::over(inside.route_socket).map_err(Error::PodSocket)?;
+        self.stage.set("bring up the pod's loopback");
+        Ok(loopback::up(&mut pod)?)
+    }
+
+    fn attachment(&self, id: &SandboxId, addresses: &[Cidr]) -> Attachment {
+        Attachment {
+            network: self.name.clone(),
+            interface: INTERFACE.to_owned(),
+            addresses: addresses.iter().map(|own| own.address()).collect(),
+            prefixes: addresses.iter().map(|own| own.prefix()).collect(),
+            gateway: self.bridge.gateways.first().map(|own| own.address()),
+            mac: addresses.first().map(|own| bridge::mac(own.address()).to_string()).unwrap_or_default(),
+            ports: self.host_ports.of(id.as_str()).iter().map(asked_ports::asked).collect(),
         }
     }
 
@@ -104,6 +119,13 @@ impl Node {
         moments.around(Part::Plug, || self.plug(id, namespace, pod, &addresses))?;
         moments.around(Part::OpenPorts, || self.open_ports(id))?;
         Ok(addresses)
+    }
+
+    /// Detaches a pod if it has anything of this network.
+    pub(crate) fn detach_holder(&mut self, id: &SandboxId) -> Result<(), Error> {
+        self.stage.set("look whether the pod holds an address");
+        let holds = self.pool.held()?.values().any(|holder| holder.id == id.as_str());
+        if holds || self.host_ports.held().contains_key(id.as_str()) { self.detach(id) } else { Ok(()) }
     }
 
     /// Detaches a pod: no port leads to it, whoever held its link, nothing passes over it any more, and its address is free.
@@ -235,7 +257,10 @@ impl Node {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
         });
-        let wanted = own.map(|own| ports.to(own)).unwrap_or_default();
+        let mut wanted = own.map(|own| ports.to(own)).unwrap_or_default();
+        if let Some(own) = own {
+            self.host_ports.choose(id.as_str(), own, ports.wishes(), &mut wanted)?;
+        }
         if let (Nat::Off, Some(first)) = (self.nat, wanted.first()) {
             return Err(Error::NoNat(first.from));
         }

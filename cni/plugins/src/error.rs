@@ -4,6 +4,7 @@ use crate::host_ports::NodePort;
 use nix::errno::Errno;
 use orlop_netlink::Cidr;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -84,7 +85,11 @@ pub enum Error {
         after: Duration,
     },
     /// A port of the node belongs to another pod.
-    #[error("{port} leads into {holder} already; stop that one, or choose another port")]
+    // The second half is what users of Docker, and their scripts, know.
+    #[error(
+        "{port} leads into {holder} already; stop that one, or choose another port: Bind for {} failed: port is already allocated",
+        port.socket()
+    )]
     PortHeld {
         /// Which.
         port: NodePort,
@@ -92,12 +97,25 @@ pub enum Error {
         holder: String,
     },
     /// A process of the node has the port.
-    #[error("{port} is in use by {user}; end it, or choose another port")]
+    #[error(
+        "{port} is in use by {user}; end it, or choose another port: Bind for {} failed: port is already allocated",
+        port.socket()
+    )]
     PortInUse {
         /// Which.
         port: NodePort,
         /// Who it is, as far as that can be told.
         user: String,
+    },
+    /// No port of some that could be chosen is free.
+    #[error("none of the ports {first} to {last} of the node is free: Bind for {address} failed: all ports are allocated")]
+    NoPortFree {
+        /// The first of them.
+        first: u16,
+        /// The last.
+        last: u16,
+        /// The address.
+        address: Ipv4Addr,
     },
     /// A port could not be reserved for another reason.
     #[error("reserve {port}")]

@@ -115,6 +115,7 @@ mod tests {
             network: network.into(),
             interface: "eth0".into(),
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            ..Attachment::default()
         }
     }
 

@@ -3,7 +3,7 @@
 use super::path::word;
 use super::{Refused, Result, known, quoted};
 use crate::proto::{DnsConfig, PodSandboxMetadata, PortMapping as Asked, Protocol as AskedProtocol};
-use orlop_model::sandbox::{Dns, NamespaceScope, PortMapping, Protocol};
+use orlop_model::sandbox::{Dns, NamespaceScope, PortChoice, PortMapping, Protocol};
 use std::net::IpAddr;
 
 /// `HOST_NAME_MAX`; sethostname(2).
@@ -62,6 +62,7 @@ pub(crate) fn ports(asked: &[Asked], network: NamespaceScope) -> Result<Vec<Port
             },
             container_port: port(field("container_port"), asked.container_port, 1)?,
             host_port: port(field("host_port"), asked.host_port, 0)?,
+            choice: PortChoice::Exactly,
             host_ip: address(&field("host_ip"), &asked.host_ip)?,
         };
         let taken = |other: &PortMapping| {
@@ -167,7 +168,8 @@ mod tests {
     fn ports_are_kept_but_not_on_the_nodes_network() {
         let asked = [mapping(80, 12000, ""), mapping(81, 12000, "127.0.0.1"), mapping(82, 0, "")];
         let ports_kept = ports(&asked, Sandbox).unwrap();
-        let expected = PortMapping { protocol: Protocol::Udp, container_port: 80, host_port: 12000, host_ip: None };
+        let (choice, host_ip) = (PortChoice::Exactly, None);
+        let expected = PortMapping { protocol: Protocol::Udp, container_port: 80, host_port: 12000, choice, host_ip };
         assert_eq!(ports_kept[0], expected);
         assert_eq!(ports_kept[1].host_ip, Some(IpAddr::from([127, 0, 0, 1])));
         assert_eq!(ports_kept.len(), 3);

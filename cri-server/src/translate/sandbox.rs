@@ -3,7 +3,7 @@
 use super::{Refused, Result, apparmor, metadata, namespaces, network, path, seccomp, sysctl, user};
 use crate::proto::{LinuxPodSandboxConfig, LinuxSandboxSecurityContext, RunPodSandboxRequest};
 use orlop_model::Failure;
-use orlop_model::sandbox::{SandboxEnd, SandboxSpec};
+use orlop_model::sandbox::{Networks, SandboxEnd, SandboxSpec};
 
 /// Names of runtime handlers that a pod may ask for; the empty one is the default. They are all the same runtime.
 pub(crate) const HANDLERS: [&str; 2] = ["", "orlop"];
@@ -39,6 +39,7 @@ fn translate(request: &RunPodSandboxRequest) -> super::Result<SandboxSpec> {
         key,
         hostname: network::hostname(&config.hostname, metadata, scopes.network)?,
         network: scopes.network,
+        networks: Networks::Default,
         ipc: scopes.ipc,
         sysctls: sysctl::sysctls(&linux.sysctls, scopes.network, scopes.ipc)?,
         dns: network::dns(config.dns_config.as_ref())?,

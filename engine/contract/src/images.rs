@@ -171,7 +171,7 @@ pub async fn a_tag_is_one_more_name_until_it_is_removed(mut ground: impl ImagesG
     assert_eq!((&found.id, found.tags.contains(&name.to_owned())), (&image.id, true));
     assert_eq!(held(&found, name), ["two"]);
     refused(ground.images().tag(&ground.absent(), "own/name", &owner("two")).await, ErrorKind::NotFound);
-    for bad in ["Own/name", "", &format!("a@{}", image.id)] {
+    for bad in ["own/Name", "", &format!("a@{}", image.id)] {
         refused(ground.images().tag(&id, bad, &owner("two")).await, ErrorKind::InvalidArgument);
     }
     let removed = remove(&ground, "own/name", RemovalRule::Named, &[]).await.unwrap();

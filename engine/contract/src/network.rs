@@ -3,7 +3,7 @@
 use crate::objects::{sandbox, sandbox_id};
 use orlop_model::SandboxId;
 use orlop_model::ports::{Network, NetworkNamespace};
-use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
+use orlop_model::sandbox::{NamespaceScope, Networks, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -36,6 +36,7 @@ macro_rules! network {
             attachments_outlive_the_daemon
             detaching_works_when_the_namespace_is_gone
             the_nodes_network_is_attached_to_nothing
+            a_sandbox_that_wants_no_network_holds_nothing
         }
     };
 }
@@ -157,5 +158,17 @@ pub async fn the_nodes_network_is_attached_to_nothing(mut ground: impl NetworkGr
     let spec = SandboxSpec { network: NamespaceScope::Host, ..sandbox("pod") };
     assert_eq!(ground.network().attach(&pod, &spec, namespace).await.unwrap(), []);
     assert_eq!(leftovers(&ground).await, BTreeSet::new());
+    ground.network().detach(&pod).await.unwrap();
+}
+
+/// It has a namespace of its own, with its loopback.
+pub async fn a_sandbox_that_wants_no_network_holds_nothing(mut ground: impl NetworkGround) {
+    let [pod] = ids();
+    for _ in 0..2 {
+        let namespace = ground.namespace(&pod);
+        let spec = SandboxSpec { networks: Networks::Named(Vec::new()), ..sandbox("pod") };
+        assert_eq!(ground.network().attach(&pod, &spec, namespace).await.unwrap(), []);
+        assert_eq!(leftovers(&ground).await, BTreeSet::new());
+    }
     ground.network().detach(&pod).await.unwrap();
 }

@@ -44,6 +44,7 @@ fn ready() -> SandboxState {
         network: "net".to_owned(),
         interface: "eth0".to_owned(),
         addresses: vec![[10, 0, 0, 2].into(), Ipv6Addr::LOCALHOST.into()],
+        ..Attachment::default()
     };
     SandboxState::Ready { since: Timestamp(9), attachments: vec![attachment] }
 }

@@ -41,6 +41,17 @@ pub trait Runtime: Send + Sync {
     /// Returns descriptors for work on the sandbox's network namespace, made by the shim: the daemon never enters it.
     fn network_namespace<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<NetworkNamespace>>;
 
+    /// Writes the `/etc/hosts` that a sandbox's containers see anew, now that its addresses are known. Only asked for where
+    /// the sandbox names its networks: a pod's is the kubelet's business.
+    fn write_hosts<'a>(
+        &'a self,
+        _id: &'a SandboxId,
+        _spec: &'a SandboxSpec,
+        _attachments: &'a [Attachment],
+    ) -> Answer<'a, Result<()>> {
+        not_built("writing /etc/hosts after an attach")
+    }
+
     /// Kills every process of the sandbox, ends its shim, drops its namespaces and cgroup.
     ///
     /// Returns the ends of containers that its shim knew, seen or unseen by the daemon. Works without a shim: by cgroup.

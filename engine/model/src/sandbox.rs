@@ -15,6 +15,9 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// Network namespace: the sandbox's own or the node's.
     pub network: NamespaceScope,
+    /// Networks that a namespace of its own is attached to.
+    #[serde(default, skip_serializing_if = "Networks::is_default")]
+    pub networks: Networks,
     /// IPC namespace: the sandbox's own or the node's.
     pub ipc: NamespaceScope,
     /// Sysctls of the sandbox's own namespaces, `name` to `value`; names with dots.
@@ -53,6 +56,7 @@ impl SandboxSpec {
             key,
             hostname: String::new(),
             network: NamespaceScope::Sandbox,
+            networks: Networks::Default,
             ipc: NamespaceScope::Sandbox,
             sysctls: BTreeMap::new(),
             dns: None,
@@ -75,6 +79,27 @@ pub enum NamespaceScope {
     Sandbox,
     /// The node's.
     Host,
+}
+
+/// Networks of a sandbox with a network namespace of its own. It always has a loopback.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Networks {
+    /// The pod network.
+    #[default]
+    Default,
+    /// Those of these names, the one that the default route leads to first; none leaves it with its loopback.
+    Named(Vec<String>),
+}
+
+impl Networks {
+    /// Returns whether it is the pod network alone, as records that don't say anything else mean.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        match self {
+            Self::Default => true,
+            Self::Named(_) => false,
+        }
+    }
 }
 
 /// When a sandbox ends.
@@ -135,8 +160,34 @@ pub struct PortMapping {
     pub container_port: u16,
     /// Port of the node; 0 is not mapped.
     pub host_port: u16,
+    /// Which port of the node may be taken in its place.
+    #[serde(default, skip_serializing_if = "PortChoice::is_exact")]
+    pub choice: PortChoice,
     /// Address of the node; `None` is every address.
     pub host_ip: Option<std::net::IpAddr>,
+}
+
+/// Which port of the node a mapping takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PortChoice {
+    /// The one it names, or none.
+    #[default]
+    Exactly,
+    /// The first free one from there up to this one.
+    UpTo(u16),
+    /// Any free one of those that the node gives to whoever asks for no special one; `host_port` is 0.
+    Any,
+}
+
+impl PortChoice {
+    /// Returns whether there is nothing to choose.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        match self {
+            Self::Exactly => true,
+            Self::UpTo(_) | Self::Any => false,
+        }
+    }
 }
 
 /// A transport protocol with ports.

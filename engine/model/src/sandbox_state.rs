@@ -14,6 +14,7 @@
 //! said by [`crate::alone`].
 
 use crate::error::{ErrorKind, Failure};
+use crate::sandbox::PortMapping;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -119,7 +120,7 @@ pub enum Leaving {
 }
 
 /// One network of a sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Name of the network.
     pub network: String,
@@ -127,6 +128,18 @@ pub struct Attachment {
     pub interface: String,
     /// Addresses, the primary one first.
     pub addresses: Vec<IpAddr>,
+    /// Length of the prefix of each address, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<u8>,
+    /// Address of the node on this network, to which the default route leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// Hardware address of the interface, `0a:58:0a:58:00:02`; empty when it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mac: String,
+    /// Ports of the node that lead to it, with those that were chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortMapping>,
 }
 
 /// What happened to a sandbox, or was asked of it.

@@ -4,7 +4,7 @@ use crate::{Bug, Node, World};
 use orlop_model::SandboxId;
 use orlop_model::error::Result;
 use orlop_model::ports::{Answer, Network, NetworkNamespace};
-use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
+use orlop_model::sandbox::{NamespaceScope, Networks, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
 use orlop_model::usage::InterfaceUsage;
 use std::net::Ipv4Addr;
@@ -21,9 +21,14 @@ impl Network for World {
     ) -> Answer<'a, Result<Vec<Attachment>>> {
         Box::pin(async move {
             self.begins().await;
-            if spec.network == NamespaceScope::Host {
-                return Ok(Vec::new());
-            }
+            let network = match (spec.network, &spec.networks) {
+                (NamespaceScope::Host, _) => return Ok(Vec::new()),
+                (NamespaceScope::Sandbox, Networks::Default) => "sim".to_owned(),
+                (NamespaceScope::Sandbox, Networks::Named(names)) => match names.as_slice() {
+                    [] => return Ok(Vec::new()),
+                    [name, ..] => name.clone(),
+                },
+            };
             let address = {
                 let mut node = self.node();
                 node.makes_of_sandbox("the address", id);
@@ -31,7 +36,12 @@ impl Network for World {
             };
             self.effect("attach").await?;
             let addresses = vec![address.into()];
-            self.answers(vec![Attachment { network: "sim".to_owned(), interface: "eth0".to_owned(), addresses }]).await
+            self.answers(vec![Attachment {
+                network,
+                interface: "eth0".to_owned(),
+                addresses,
+                ..Attachment::default()
+            }]).await
         })
     }
 

@@ -9,6 +9,7 @@ use orlop_model::ports::{
     Update, internal,
 };
 use orlop_model::sandbox::SandboxSpec;
+use orlop_model::sandbox_state::Attachment;
 use orlop_model::usage::{Usage, UsageOf};
 use orlop_model::{ContainerId, SandboxId};
 use std::os::fd::OwnedFd;
@@ -110,6 +111,19 @@ impl Runtime for World {
             }
             self.effect("raise").await?;
             self.answers(()).await
+        })
+    }
+
+    fn write_hosts<'a>(
+        &'a self,
+        id: &'a SandboxId,
+        _spec: &'a SandboxSpec,
+        _attachments: &'a [Attachment],
+    ) -> Answer<'a, Result<()>> {
+        Box::pin(async move {
+            self.effect("write hosts").await?;
+            let alive = self.node().shims.get(id).is_some_and(|shim| shim.alive);
+            if alive { Ok(()) } else { Err(internal(format!("sandbox {id} has no shim"))) }
         })
     }
 

@@ -18,7 +18,13 @@ use std::time::Duration;
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/records.json");
 
 fn sandbox() -> SandboxAsked {
-    let port = |protocol, host_ip| PortMapping { protocol, container_port: 80, host_port: 8080, host_ip };
+    let port = |protocol, host_ip| PortMapping {
+        protocol,
+        container_port: 80,
+        host_port: 8080,
+        choice: PortChoice::Exactly,
+        host_ip,
+    };
     SandboxAsked {
         id: SandboxId::from_random([1; 32]),
         created_at: Timestamp(1_700_000_000_000_000_001),
@@ -183,6 +189,7 @@ fn sandbox_states() -> Vec<SandboxState> {
         network: "orlop".to_owned(),
         interface: "eth0".to_owned(),
         addresses: vec![[10, 88, 0, 2].into(), "fd00::2".parse().unwrap()],
+        ..Attachment::default()
     }];
     let why = Some(Failure::new(ErrorKind::Exhausted, "no address is left"));
     vec![

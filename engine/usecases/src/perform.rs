@@ -55,7 +55,11 @@ async fn attach(node: &Node, asked: &SandboxAsked) -> Result<Vec<Attachment>> {
         NamespaceScope::Host => Ok(Vec::new()),
         NamespaceScope::Sandbox => {
             let namespace = node.ports.runtime.network_namespace(&asked.id).await?;
-            node.ports.network.attach(&asked.id, &asked.spec, namespace).await
+            let attachments = node.ports.network.attach(&asked.id, &asked.spec, namespace).await?;
+            if !asked.spec.networks.is_default() {
+                node.ports.runtime.write_hosts(&asked.id, &asked.spec, &attachments).await?;
+            }
+            Ok(attachments)
         }
     }
 }

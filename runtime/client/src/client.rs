@@ -15,6 +15,7 @@ use orlop_model::ports::{
     Answer, Exec, ExecOutput, Launched, NetworkNamespace, Observed, Runtime, RuntimeListener, Start, Update,
 };
 use orlop_model::sandbox::SandboxSpec;
+use orlop_model::sandbox_state::Attachment;
 use orlop_model::usage::{Usage, UsageOf};
 use orlop_model::{ContainerId, Failure, SandboxId};
 use std::sync::Arc;
@@ -115,6 +116,15 @@ impl Runtime for Client {
         id: &'a SandboxId,
     ) -> Answer<'a, std::result::Result<NetworkNamespace, Failure>> {
         answer(sandbox::network_namespace(self, id))
+    }
+
+    fn write_hosts<'a>(
+        &'a self,
+        id: &'a SandboxId,
+        spec: &'a SandboxSpec,
+        attachments: &'a [Attachment],
+    ) -> Answer<'a, std::result::Result<(), Failure>> {
+        answer(sandbox::write_hosts(self, id, spec, attachments))
     }
 
     fn drop_sandbox<'a>(

@@ -2,11 +2,16 @@
 
 use crate::config::HOSTS_MAX;
 use orlop_model::sandbox::{Dns, HostEntry, SandboxSpec};
+use orlop_model::sandbox_state::Attachment;
 
 /// Names of the files in a sandbox's folder, and where each goes inside.
 pub(crate) const RESOLV_CONF: &str = "resolv.conf";
 pub(crate) const HOSTS: &str = "hosts";
 pub(crate) const HOSTNAME: &str = "hostname";
+
+/// What every `hosts` begins with.
+const LOOPBACK: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+                        fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
 /// What is refused: a line break in a field would add lines of somebody's choosing.
 pub(crate) fn check(spec: &SandboxSpec) -> Result<(), String> {
@@ -42,15 +47,25 @@ pub(crate) fn resolv_conf(dns: &Dns) -> String {
     text
 }
 
-/// Writes a `hosts`; see hosts(5). A kubelet mounts its own over it.
-pub(crate) fn hosts(hostname: &str, more: &[HostEntry]) -> String {
-    let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
-    if !hostname.is_empty() {
-        text.push_str(&format!("127.0.1.1\t{hostname}\n"));
+/// Writes a `hosts`; see hosts(5). A kubelet mounts its own over it. The own name leads to the first attachment, or without
+/// one to the loopback, so that a program always finds itself.
+pub(crate) fn hosts(hostname: &str, spec: &SandboxSpec, attachments: &[Attachment]) -> String {
+    let mut text = String::from(LOOPBACK);
+    for HostEntry { address, name } in &spec.hosts {
+        text.push_str(&format!("{address}\t{name}\n"));
     }
-    for entry in more {
-        text.push_str(&format!("{}\t{}\n", entry.address, entry.name));
+    if hostname.is_empty() {
+        return text;
     }
+    let names = match spec.domainname.as_str() {
+        "" => hostname.to_owned(),
+        domain => format!("{hostname}.{domain} {hostname}"),
+    };
+    let own = attachments.first().and_then(|attachment| attachment.addresses.first());
+    text.push_str(&match own {
+        Some(address) => format!("{address}\t{names}\n"),
+        None => format!("127.0.1.1\t{names}\n"),
+    });
     text
 }
 
@@ -67,24 +82,29 @@ mod tests {
         assert_eq!(resolv_conf(&Dns::default()), "");
     }
 
-    #[test]
-    fn own_name_is_in_hosts() {
-        assert!(hosts("web", &[]).ends_with("127.0.1.1\tweb\n"));
-        assert!(!hosts("", &[]).contains("127.0.1.1"));
+    fn spec(domainname: &str, hosts: &[&str]) -> SandboxSpec {
+        let hosts = hosts.iter().map(|name| HostEntry { address: [10, 0, 0, 9].into(), name: (*name).to_owned() });
+        let spec = SandboxSpec::new(Namespace("n".to_owned()), NaturalKey("k".to_owned()));
+        SandboxSpec { domainname: domainname.to_owned(), hosts: hosts.collect(), ..spec }
     }
 
     #[test]
-    fn names_given_are_in_hosts_and_must_be_words() {
-        let entry = |name: &str| HostEntry { address: [10, 0, 0, 9].into(), name: name.to_owned() };
-        assert!(hosts("web", &[entry("db")]).ends_with("\tweb\n10.0.0.9\tdb\n"));
-        let spec = |hosts| SandboxSpec { hosts, ..SandboxSpec::new(Namespace("x".into()), NaturalKey("x".into())) };
-        assert_eq!(check(&spec(vec![entry("db.local")])), Ok(()));
-        for bad in ["", "a b", "a\n127.0.0.1 b", "#"] {
-            assert!(check(&spec(vec![entry(bad)])).is_err(), "{bad:?}");
-        }
-        let too_many = vec![entry("db"); HOSTS_MAX + 1];
-        assert!(check(&spec(too_many)).is_err());
-        let nis = SandboxSpec { domainname: "nis".into(), ..spec(Vec::new()) };
-        assert!(check(&nis).unwrap_err().contains("host name"));
+    fn own_name_is_in_hosts() {
+        assert!(hosts("web", &spec("", &[]), &[]).ends_with("127.0.1.1\tweb\n"));
+        assert!(!hosts("", &spec("", &[]), &[]).contains("127.0.1.1"));
+    }
+
+    #[test]
+    fn own_name_leads_to_the_own_address_and_others_where_they_should() {
+        let attachment = Attachment { addresses: vec![[172, 17, 0, 2].into()], ..Attachment::default() };
+        let text = hosts("web", &spec("example.org", &["db"]), &[attachment]);
+        assert_eq!(text, format!("{LOOPBACK}10.0.0.9\tdb\n172.17.0.2\tweb.example.org web\n"));
+        let alone = hosts("web", &spec("", &["db"]), &[]);
+        assert_eq!(alone, format!("{LOOPBACK}10.0.0.9\tdb\n127.0.1.1\tweb\n"));
+    }
+
+    #[test]
+    fn a_line_break_in_a_name_is_refused() {
+        assert!(check(&spec("", &["a\n10.0.0.1\tb"])).is_err());
     }
 }

@@ -10,6 +10,7 @@ use crate::shims::Shim;
 use orlop_model::container_state::Ended;
 use orlop_model::ports::{NetworkNamespace, Observed, ObservedTask};
 use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
+use orlop_model::sandbox_state::Attachment;
 use orlop_model::{ContainerId, SandboxId, Timestamp};
 use orlop_wire::frame::{Reply, Request, Scope, SetUp, TaskState};
 use std::collections::BTreeMap;
@@ -166,13 +167,29 @@ fn write_etc(folder: &SandboxFolder, spec: &SandboxSpec, node: &Path) -> Result<
             Err(error) => return Err(Error::io(format!("read {}", node.display()), error)),
         },
     };
-    let hostname = match spec.hostname.as_str() {
+    let hostname = hostname(spec);
+    folder.write(etc::RESOLV_CONF, &resolv_conf)?;
+    folder.write(etc::HOSTS, etc::hosts(&hostname, spec, &[]).as_bytes())?;
+    folder.write(etc::HOSTNAME, format!("{hostname}\n").as_bytes())
+}
+
+fn hostname(spec: &SandboxSpec) -> String {
+    match spec.hostname.as_str() {
         "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
         hostname => hostname.to_owned(),
-    };
-    folder.write(etc::RESOLV_CONF, &resolv_conf)?;
-    folder.write(etc::HOSTS, etc::hosts(&hostname, &spec.hosts).as_bytes())?;
-    folder.write(etc::HOSTNAME, format!("{hostname}\n").as_bytes())
+    }
+}
+
+/// Writes `/etc/hosts` anew, now that the sandbox has addresses; no container has the file yet.
+pub(crate) async fn write_hosts(
+    client: &Client,
+    id: &SandboxId,
+    spec: &SandboxSpec,
+    attachments: &[Attachment],
+) -> Result<()> {
+    let folder = client.folders.sandbox(id);
+    let text = etc::hosts(&hostname(spec), spec, attachments);
+    client.threads.own("write the sandbox's hosts", move || folder.write(etc::HOSTS, text.as_bytes())).await
 }
 
 // === dropping ===

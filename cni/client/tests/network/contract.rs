@@ -1,17 +1,17 @@
-//! The built-in network keeps every contract of the network port, against the kernel.
+//! The built-in networks keep every contract of the network port, against the kernel.
 
 use crate::ground::{Node, Pod};
 use orlop_contract::network::{NetworkGround, PLACES};
 use orlop_model::SandboxId;
 use orlop_model::ports::{Network, NetworkNamespace};
-use orlop_network::{Config, DefaultNetwork};
+use orlop_network::{Config, Networks};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// A node with a network of as many addresses as the contracts want.
 struct Ground {
     node: Node,
-    network: DefaultNetwork,
+    network: Networks,
     pods: BTreeMap<SandboxId, Pod>,
 }
 
@@ -22,10 +22,11 @@ impl Ground {
     }
 }
 
-fn open(node: &Node) -> DefaultNetwork {
+fn open(node: &Node) -> Networks {
     // Of the eight addresses of a /29 three are the network's, the bridge's and the broadcast's.
     const _: () = assert!(PLACES == 8 - 3);
-    node.network(Config { subnet: (Ipv4Addr::new(10, 88, 0, 0), 29), ..node.config() })
+    let pods = node.network(Config { subnet: (Ipv4Addr::new(10, 88, 0, 0), 29), ..node.config() });
+    Networks::new(pods, vec![node.network(node.second())])
 }
 
 impl NetworkGround for Ground {

@@ -1,12 +1,12 @@
 //! What the tests stand on: a node and pods, each a network namespace that goes when its descriptor goes.
 
 use orlop_model::ports::{Network, NetworkNamespace};
-use orlop_model::sandbox::{PortMapping, Protocol, SandboxSpec};
+use orlop_model::sandbox::{Networks as Named, PortChoice, PortMapping, Protocol, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
 use orlop_model::{Failure, Namespace, NaturalKey, SandboxId};
 use orlop_netlink::link::{self, Veth};
 use orlop_netlink::{Cidr, LinkName, Mac, RouteSocket, address, route};
-use orlop_network::{Config, DefaultNetwork};
+use orlop_network::{Config, DefaultNetwork, Networks};
 use orlop_sys::netns;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,6 +43,17 @@ impl Node {
             nft_table: "orlop".to_owned(),
             ipam_dir: self.ipam(),
             mtu: None,
+        }
+    }
+
+    /// Another network of the same node.
+    pub fn second(&self) -> Config {
+        Config {
+            name: "bridge".to_owned(),
+            bridge: "second0".to_owned(),
+            subnet: (Ipv4Addr::new(10, 99, 0, 0), 24),
+            nft_table: "second".to_owned(),
+            ..self.config()
         }
     }
 
@@ -127,6 +138,13 @@ impl Pod {
         run(network.attach(&self.id, &spec, self.namespace()))
     }
 
+    /// Attaches to the network of this name with ports of the node that lead into it.
+    pub fn join(&self, networks: &Networks, name: &str, ports: &[PortMapping]) -> Result<Attachment, Failure> {
+        let named = Named::Named(vec![name.to_owned()]);
+        let spec = SandboxSpec { ports: ports.to_vec(), networks: named, ..spec() };
+        run(networks.attach(&self.id, &spec, self.namespace())).map(|mut attachments| attachments.remove(0))
+    }
+
     /// Listens at every address inside.
     pub fn serve(&self, port: u16) -> TcpListener {
         netns::inside(self.ns.as_fd(), || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()).unwrap()
@@ -172,7 +190,7 @@ pub fn spec() -> SandboxSpec {
 
 /// A port of the node, at every address.
 pub fn tcp(host_port: u16, container_port: u16) -> PortMapping {
-    PortMapping { protocol: Protocol::Tcp, container_port, host_port, host_ip: None }
+    PortMapping { protocol: Protocol::Tcp, container_port, host_port, choice: PortChoice::Exactly, host_ip: None }
 }
 
 pub fn udp(host_port: u16, container_port: u16) -> PortMapping {

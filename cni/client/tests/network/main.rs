@@ -5,6 +5,7 @@ mod contract;
 mod ground;
 mod life;
 mod measure;
+mod named;
 mod ports;
 mod ports_life;
 mod recovery;

@@ -170,7 +170,8 @@ fn forward(gateways: &[Cidr]) -> Result<()> {
 
 /// Returns the hardware address that goes with an address: whoever gets the address next has the same, so that what others
 /// remember of it is still right. The first byte says that no maker of hardware gave it.
-fn mac(address: IpAddr) -> Mac {
+#[must_use]
+pub fn mac(address: IpAddr) -> Mac {
     let tail = match address {
         IpAddr::V4(v4) => v4.octets(),
         IpAddr::V6(v6) => {

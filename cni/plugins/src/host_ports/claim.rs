@@ -67,6 +67,18 @@ impl Claims {
         Ok(())
     }
 
+    /// Says whether a port could be claimed now, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When that can't be told.
+    pub fn is_free(port: &NodePort) -> Result<bool> {
+        match one(port) {
+            Ok(_) => Ok(true),
+            Err(Error::PortInUse { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn kept(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }

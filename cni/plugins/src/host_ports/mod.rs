@@ -16,7 +16,7 @@ pub use claim::Claims;
 pub use rules::Rules;
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// A transport protocol with ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +88,12 @@ impl NodePort {
             (None, _) | (_, None) => true,
         };
         addresses && (self.protocol, self.number) == (other.protocol, other.number)
+    }
+
+    /// Returns address and number as bind(2) would be told, for messages.
+    #[must_use]
+    pub fn socket(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address.unwrap_or(Ipv4Addr::UNSPECIFIED), self.number)
     }
 }
 
