@@ -304,6 +304,8 @@ mod tests {
             certs_dir: "/certs".into(),
             metrics_listen: None,
             metrics_reach: crate::endpoint::Reach::Host,
+            docker_socket: None,
+            docker_group: None,
             log_format: crate::config::LogFormat::Text,
             root,
         }

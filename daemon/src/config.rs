@@ -80,6 +80,12 @@ pub struct Flags {
     /// Lets --metrics-listen be an address that other hosts reach; whoever does can read the metrics
     #[arg(long)]
     metrics_allow_network: bool,
+    /// Socket of the Docker Engine API: whoever may use it is root [default: none]
+    #[arg(long, value_name = "PATH")]
+    docker_socket: Option<PathBuf>,
+    /// Group, by name or number, whose members may use the Docker socket [default: that of root]
+    #[arg(long, value_name = "GROUP")]
+    docker_group: Option<String>,
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -108,6 +114,8 @@ struct File {
     certs_dir: Option<PathBuf>,
     metrics_listen: Option<MetricsListen>,
     metrics_allow_network: Option<bool>,
+    docker_socket: Option<PathBuf>,
+    docker_group: Option<String>,
     log_format: Option<LogFormat>,
 }
 
@@ -176,6 +184,10 @@ pub struct Config {
     pub metrics_listen: Option<MetricsListen>,
     /// Who may reach them.
     pub metrics_reach: Reach,
+    /// Socket of the Docker Engine API; `None` is nowhere.
+    pub docker_socket: Option<PathBuf>,
+    /// Group whose members may use it; `None` is that of root.
+    pub docker_group: Option<String>,
     /// How log lines look.
     pub log_format: LogFormat,
 }
@@ -264,6 +276,8 @@ fn complete(flags: &Flags, file: File, shim: PathBuf) -> Result<Config, Wrong> {
             true => Reach::Network,
             false => Reach::Host,
         },
+        docker_socket: flags.docker_socket.clone().or(file.docker_socket),
+        docker_group: flags.docker_group.clone().or(file.docker_group),
         log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
         root,
         run,
@@ -341,6 +355,9 @@ fn check(config: &Config) -> Result<(), Wrong> {
     if let Some(listen) = &config.metrics_listen {
         check_metrics(config, listen)?;
     }
+    if let Some(path) = &config.docker_socket {
+        check_docker(config, path)?;
+    }
     for (setting, bridge) in [("bridge", &config.bridge), ("docker_bridge", &config.docker_bridge)] {
         let bad = bridge.is_empty()
             || bridge.len() > LINK_NAME_BYTES_MAX
@@ -380,6 +397,14 @@ fn check_metrics(config: &Config, listen: &MetricsListen) -> Result<(), Wrong> {
     let why =
         "others than this host could read the metrics there; take a loopback address, or say --metrics-allow-network";
     refuse("metrics_listen", listen, why, !listen.is_local() && config.metrics_reach == Reach::Host)
+}
+
+fn check_docker(config: &Config, path: &Path) -> Result<(), Wrong> {
+    refuse("docker_socket", path.display(), "it must be an absolute path", !path.is_absolute())?;
+    refuse("docker_socket", path.display(), SOCKET_LONG, path.as_os_str().len() > SOCKET_PATH_BYTES_MAX)?;
+    let metrics = matches!(&config.metrics_listen, Some(MetricsListen::Unix(taken)) if taken == path);
+    let why = "that is another socket of this daemon; the Docker API needs one of its own";
+    refuse("docker_socket", path.display(), why, metrics || *path == config.socket)
 }
 
 fn refuse(setting: &'static str, value: impl ToString, why: &'static str, bad: bool) -> Result<(), Wrong> {
@@ -490,10 +515,19 @@ mod tests {
             ("metrics_listen = '0.0.0.0:9620'", "--metrics-allow-network"),
             ("metrics_listen = '[::]:9620'", "--metrics-allow-network"),
             ("metrics_listen = '/run/orlop/orlopd.sock'", "one of their own"),
+            ("docker_socket = 'docker.sock'", "docker_socket"),
+            ("docker_socket = '/run/orlop/orlopd.sock'", "one of its own"),
         ] {
             let wrong = with(Flags::default(), file).unwrap_err();
             assert!(wrong.contains(expected), "{file}: {wrong}");
         }
+    }
+
+    #[test]
+    fn the_docker_api_is_served_nowhere_unless_asked() {
+        assert_eq!(with(Flags::default(), "").unwrap().docker_socket, None);
+        let config = with(Flags::default(), "docker_socket = '/run/docker.sock'\ndocker_group = 'docker'").unwrap();
+        assert_eq!(config.docker_socket.as_deref(), Some(Path::new("/run/docker.sock")));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod claim;
 mod clock;
 mod config;
+mod docker;
 mod endpoint;
 mod failpoints;
 mod memory;

@@ -3,6 +3,7 @@
 use crate::claim::Claim;
 use crate::clock::MachineClock;
 use crate::config::{Config, LogFormat, Nat};
+use crate::docker::DockerApi;
 use crate::endpoint::Endpoint;
 use crate::failpoints::Rules;
 use orlop_images::Store as Images;
@@ -129,6 +130,7 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
     let parts = Parts::open(config, failpoints)?;
     let (engine, recovered) = Engine::start(parts.ports()).await.map_err(part("engine"))?;
     let listener = listen(&config.socket)?;
+    let docker = DockerApi::open(config)?;
     let facade = engine.facade(orlop_cri::namespace(), orlop_cri::policy());
     let settings = orlop_cri::Config { recursive_read_only: recursive_read_only() };
     info!(
@@ -139,16 +141,27 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
     );
     let (told, end) = tokio::sync::watch::channel(false);
     let requests = orlop_cri::RequestMetrics::new();
-    let shown =
-        endpoint.map(|endpoint| endpoint.show([engine.metrics(), parts.images.metrics(), requests.collectors()]));
+    let counted_by_docker = docker.as_ref().map(|docker| docker.metrics().collectors()).unwrap_or_default();
+    let counted = [engine.metrics(), parts.images.metrics(), requests.collectors(), counted_by_docker];
+    let shown = endpoint.map(|endpoint| endpoint.show(counted));
+    let docker_ends = wait_for(end.clone());
+    let docker = async {
+        match docker {
+            Some(docker) => docker.serve(&engine, docker_ends).await,
+            None => docker_ends.await,
+        }
+    };
+    let mut docker = std::pin::pin!(docker);
     let mut server = std::pin::pin!(orlop_cri::serve(listener, facade, settings, requests, wait_for(end)));
     tokio::select! {
         ended = &mut server => return Err(ended.map_or_else(Error::Serve, |()| Error::Ended)),
+        () = &mut docker => return Err(Error::Ended),
         never = crate::memory::give_back_when_pods_go(&engine) => match never {},
         () = signals.told_to_end() => info!("told to end"),
     }
     told.send_replace(true);
-    if tokio::time::timeout(DRAIN_WITHIN, server).await.is_err() {
+    let both = async { tokio::join!(server, docker) };
+    if tokio::time::timeout(DRAIN_WITHIN, both).await.is_err() {
         warn!(after_ms = DRAIN_WITHIN.as_millis(), "requests are still under way; the next start takes them up");
     }
     drop(fs::remove_file(&config.socket));

@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["orlop-contract", "orlop-sim", "orlop-testkit"],
     ),
     ("orlop-cri", &["orlop-model", "orlop-usecases"], &["orlop-sim"]),
+    ("orlop-docker", &["orlop-model", "orlop-usecases"], &["orlop-sim"]),
     (
         "orlopd",
         &[
@@ -47,6 +48,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
             "orlop-network",
             "orlop-cni-plugins",
             "orlop-cri",
+            "orlop-docker",
             "orlop-metrics",
         ],
         &["orlop-contract", "orlop-testkit"],
@@ -72,6 +74,7 @@ const KEPT_OUT: &[(&str, &[&str])] = &[
             "orlop-images",
             "orlop-network",
             "orlop-cri",
+            "orlop-docker",
             "orlop-metrics",
             "orlopd",
             "orlop-testkit",
@@ -79,7 +82,7 @@ const KEPT_OUT: &[(&str, &[&str])] = &[
         ],
     ),
     // What is pure, and what lives in a shim, counts nothing.
-    ("prometheus", &["orlop-usecases", "orlop-images", "orlop-cri", "orlop-metrics", "orlopd"]),
+    ("prometheus", &["orlop-usecases", "orlop-images", "orlop-cri", "orlop-docker", "orlop-metrics", "orlopd"]),
     // One protocol, one facade: nothing below it knows gRPC.
     ("tonic", &["orlop-cri", "orlopd", "orlop-testkit", "orlop-conformance"]),
     ("prost", &["orlop-cri", "orlopd", "orlop-testkit", "orlop-conformance"]),

@@ -1,0 +1,6 @@
+//! The networks that are always there.
+
+pub(super) mod inspect;
+pub(super) mod list;
+pub(crate) mod predefined;
+pub(super) mod prune;

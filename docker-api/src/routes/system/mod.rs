@@ -1,0 +1,7 @@
+//! The daemon itself.
+
+pub(super) mod auth;
+pub(super) mod events;
+pub(super) mod info;
+pub(super) mod ping;
+pub(super) mod version;

@@ -1,0 +1,1 @@
+//! A client at the streams of a container.

@@ -1,0 +1,1 @@
+//! Requests as specs of the engine. Pure: no IO, no clock.
