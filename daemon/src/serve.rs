@@ -218,9 +218,8 @@ impl Parts {
             nft_table: config.docker_nft_table.clone(),
             ..pods.clone()
         };
-        let network = |config| {
-            DefaultNetwork::with_failpoints(config, Arc::clone(&failpoints)).map_err(part("network"))
-        };
+        let network =
+            |config| DefaultNetwork::with_failpoints(config, Arc::clone(&failpoints)).map_err(part("network"));
         let images = orlop_images::Config {
             certs_dir: Some(config.certs_dir.clone()),
             ..orlop_images::Config::new(config.root.join("images"))

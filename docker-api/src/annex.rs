@@ -6,6 +6,7 @@ use crate::routes::networks::predefined::Network;
 use orlop_model::Timestamp;
 use orlop_usecases::ContainerView;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The bytes of a container that are ours, as JSON. A field that is added has a default: records outlive daemons.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,31 +20,46 @@ pub(crate) struct Annex {
     pub(crate) host_config: HostConfig,
     /// How often a policy has started it again.
     pub(crate) restart_count: u32,
+    /// Whether it has ended and a policy is about to start it again.
+    pub(crate) restarting: bool,
     /// Whether its user stopped it, so that no policy starts it again.
     pub(crate) stopped_by_user: bool,
-    /// Ports of the node that were chosen for it, `80/tcp` with the binding each.
-    pub(crate) ports: Vec<ChosenPort>,
     /// Its first arguments, for lists: program and the rest.
     pub(crate) command: Vec<String>,
     /// When a healthy container last started, for the reset of the back-off.
     pub(crate) last_started: Option<Timestamp>,
 }
 
-/// A port of the node that leads into a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ChosenPort {
-    /// `80/tcp`.
-    pub(crate) inside: String,
-    /// Address of the node; empty is every one.
-    pub(crate) host_ip: String,
-    /// Port of the node.
-    pub(crate) host_port: u16,
-}
-
 impl Annex {
     /// Returns the annex of a request.
-    pub(crate) fn of(name: String, asked: CreateRequest) -> Self {
-        Self { name, config: asked.config, host_config: asked.host_config, ..Self::default() }
+    pub(crate) fn of(name: String, asked: CreateRequest, command: &[String]) -> Self {
+        let command = command.to_vec();
+        Self { name, config: asked.config, host_config: asked.host_config, command, ..Self::default() }
+    }
+
+    /// Says whether it has ended and a policy is about to start it again.
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.restarting
+    }
+
+    /// Returns what `docker ps` says of its health, with a space in front.
+    pub(crate) fn health_suffix(&self) -> &'static str {
+        ""
+    }
+
+    /// Returns its health in a word.
+    pub(crate) fn health_word(&self) -> &'static str {
+        "none"
+    }
+
+    /// Returns its health as inspect shows it; `None` when nobody looks at it.
+    pub(crate) fn health_shown(&self) -> Option<Value> {
+        None
+    }
+
+    /// Returns when it ended last, for one that runs again.
+    pub(crate) fn last_finished(&self) -> String {
+        crate::time::NEVER.to_owned()
     }
 
     /// Returns the network it is on; `None` when that is another container's.

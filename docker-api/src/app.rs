@@ -1,16 +1,24 @@
 //! What every request shares.
 
 use crate::annex::Annex;
-use crate::events::Events;
+use crate::events::{Events, Trigger};
+use crate::execs::Execs;
 use crate::metrics::DockerMetrics;
 use crate::names::Names;
+use crate::routes::containers::find::Found;
+use orlop_model::container_state::Force;
+use orlop_model::error::Result;
 use orlop_model::record::Durability;
-use orlop_model::{Namespace, Timestamp};
-use orlop_usecases::{Facade, Policy};
+use orlop_model::{ContainerId, Namespace, Timestamp};
+use orlop_usecases::{Changed, Facade, Policy};
 use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::warn;
 
 /// The partition of what clients of this API make.
 const NAMESPACE: &str = "docker";
@@ -76,12 +84,126 @@ pub(crate) struct App {
     pub(crate) events: Events,
     /// When this daemon began to serve.
     pub(crate) began: Timestamp,
+    /// Programs run beside containers' own.
+    pub(crate) execs: Execs,
+    /// What is to be told once something has happened to a container.
+    after: Mutex<Vec<(ContainerId, Trigger, &'static str)>>,
+    /// Where the log of a container's latest run begins, bytes.
+    run_begins: Mutex<HashMap<ContainerId, u64>>,
+}
+
+/// A panic while such a lock was held left a map that is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl App {
     pub(crate) fn new(facade: Facade, config: Config, metrics: DockerMetrics) -> Arc<Self> {
         let named = facade.containers().into_iter().map(|view| (Annex::read(&view).name, view.asked.id.clone()));
         let names = Names::of(named.collect::<Vec<_>>());
-        Arc::new(Self { facade, config, metrics, names, events: Events::default(), began: crate::time::now() })
+        Arc::new(Self {
+            facade,
+            config,
+            metrics,
+            names,
+            events: Events::default(),
+            began: crate::time::now(),
+            execs: Execs::default(),
+            after: Mutex::default(),
+            run_begins: Mutex::default(),
+        })
+    }
+
+    /// Returns the folder of a container's files of ours.
+    pub(crate) fn files_of(&self, id: &ContainerId) -> PathBuf {
+        self.config.folder.join("containers").join(id.as_str())
+    }
+
+    /// Deletes them. What can't be deleted is told, and tried again at the next start.
+    pub(crate) fn forget_files(&self, id: &ContainerId) {
+        let folder = self.files_of(id);
+        match fs::remove_dir_all(&folder) {
+            Ok(()) => {}
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
+            Err(wrong) => {
+                warn!(container = %id, folder = %folder.display(), error = %wrong, "a container's files stay behind")
+            }
+        }
+    }
+
+    /// Forgets a container that is gone.
+    pub(crate) fn forget(&self, id: &ContainerId) {
+        self.names.release_all(id);
+        self.execs.forget(id);
+        lock(&self.after).retain(|(there, ..)| there != id);
+        lock(&self.run_begins).remove(id);
+        self.forget_files(id);
+    }
+
+    /// Forgets every container that is gone: after a start, or when news of them were missed.
+    pub(crate) fn forget_gone(&self) {
+        let there: Vec<_> = self.facade.images_in_use().into_iter().map(|(_, id)| id).collect();
+        let kept = fs::read_dir(self.config.folder.join("containers")).into_iter().flatten().flatten();
+        let ids = kept.filter_map(|entry| ContainerId::parse(entry.file_name().to_str()?).ok());
+        let gone: Vec<_> = ids.filter(|id| !there.contains(id)).collect();
+        for id in gone {
+            self.forget(&id);
+        }
+    }
+
+    /// Starts a container. Where its log ends now, that of this run begins.
+    pub(crate) async fn start(&self, found: &Found) -> Result<Changed> {
+        let id = found.id();
+        if found.annex.stopped_by_user {
+            self.facade
+                .change_annex(id, |bytes| Some(Annex { stopped_by_user: false, ..Annex::parse(bytes) }.bytes()))
+                .await?;
+        }
+        let log = found.view.asked.spec.log.as_ref().map(|log| log.directory.join(&log.file));
+        let written = log.and_then(|path| fs::metadata(path).ok()).map_or(0, |there| there.len());
+        lock(&self.run_begins).insert(id.clone(), written);
+        self.facade.start_container(id).await
+    }
+
+    /// Returns where the log of a container's latest run begins, if this daemon started it.
+    pub(crate) fn run_begins(&self, id: &ContainerId) -> Option<u64> {
+        lock(&self.run_begins).get(id).copied()
+    }
+
+    /// Removes a container. Its name is free when this returns.
+    pub(crate) async fn remove(&self, found: &Found, force: Force) -> Result<()> {
+        self.facade.remove_container(found.id(), force).await?;
+        self.names.release_all(found.id());
+        Ok(())
+    }
+
+    /// Remembers that a user ended a container, so that no policy starts it again.
+    pub(crate) async fn stopped_by_user(&self, found: &Found) -> Result<()> {
+        if matches!(found.annex.host_config.restart_policy.name.as_str(), "" | "no") {
+            return Ok(());
+        }
+        let stopped = |bytes: &[u8]| Some(Annex { stopped_by_user: true, ..Annex::parse(bytes) }.bytes());
+        self.facade.change_annex(found.id(), stopped).await.map(drop)
+    }
+
+    /// Tells an action once something has happened to a container.
+    pub(crate) fn then(&self, id: &ContainerId, trigger: Trigger, action: &'static str) {
+        lock(&self.after).push((id.clone(), trigger, action));
+    }
+
+    /// Takes the actions that are to be told now.
+    pub(crate) fn due(&self, id: &ContainerId, trigger: Trigger) -> Vec<&'static str> {
+        let mut after = lock(&self.after);
+        let (due, rest) = after.drain(..).partition(|(there, on, _)| there == id && *on == trigger);
+        *after = rest;
+        let due: Vec<(ContainerId, Trigger, &'static str)> = due;
+        due.into_iter().map(|(.., action)| action).collect()
+    }
+
+    /// Tells what was done to a container.
+    pub(crate) fn tell_of(&self, found: &Found, action: &str, more: &[(&str, &str)]) {
+        let mut attributes = crate::news::attributes(&found.view);
+        attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.events.tell(crate::time::now(), "container", action, found.id().as_str(), attributes);
     }
 }

@@ -14,6 +14,15 @@ const KEPT_MAX: usize = 4096;
 /// Events that a listener may be behind; one that is further behind goes on from what is kept.
 const BEHIND_MAX: usize = 1024;
 
+/// After what something is told that a request did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// The container was started.
+    Started,
+    /// It has ended.
+    Died,
+}
+
 /// Something that has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {

@@ -97,6 +97,20 @@ impl Lab {
         Self { node, surroundings, guard }
     }
 
+    /// The same with a daemon that serves Docker clients too.
+    ///
+    /// # Panics
+    /// When any of it fails.
+    #[must_use]
+    pub fn with_docker() -> Self {
+        let guard = Guard::new();
+        let surroundings = Surroundings::with_registry(&guard).expect("the registry starts");
+        let settings = Node::docker_settings(&surroundings.ground);
+        let settings = settings.each_ref().map(|(flag, value)| (*flag, value.as_str()));
+        let node = Node::start_on(Arc::clone(&surroundings.ground), &settings);
+        Self { node, surroundings, guard }
+    }
+
     /// The same with the test images pulled.
     ///
     /// # Panics

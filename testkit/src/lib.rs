@@ -7,6 +7,7 @@
 pub mod client;
 pub mod debian;
 pub mod debian_tree;
+pub mod docker;
 pub mod ground;
 pub mod guard;
 pub mod host_lock;

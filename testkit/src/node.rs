@@ -269,6 +269,9 @@ impl Drop for Node {
             eprintln!("the last lines of orlopd's log:\n{}", self.log_tail());
         }
         if self.daemon.is_some() {
+            if self.setting("--docker-socket").is_some() {
+                self.docker().remove_all();
+            }
             if let Err(status) = self.drain() {
                 eprintln!("removing what the test left on the node failed: {status}");
             }

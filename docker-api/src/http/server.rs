@@ -58,7 +58,10 @@ pub async fn serve(
     end: impl Future<Output = ()>,
 ) {
     let app = App::new(facade, config, metrics);
+    app.forget_gone();
+    let (_, changes) = app.facade.changes();
     let mut connections = JoinSet::new();
+    connections.spawn(crate::news::relay(Arc::clone(&app), changes));
     let mut end = std::pin::pin!(end);
     loop {
         tokio::select! {

@@ -1,8 +1,12 @@
 //! What each operation does, one file each.
 
+pub(crate) mod containers;
+mod images;
 pub(crate) mod networks;
 mod system;
 mod volumes;
+
+pub(crate) use system::info::architecture;
 
 use crate::http::error::ApiError;
 use crate::http::operation::Operation as O;
@@ -23,6 +27,29 @@ pub(crate) async fn answer(operation: O, call: Call) -> Answered {
         O::VolumeList => volumes::list(&call),
         O::VolumeInspect => volumes::inspect(&call),
         O::VolumePrune => volumes::prune(&call),
+        O::DiskUsage => system::disk_usage::answer(&call).await,
+        O::ContainerList => containers::list::answer(&call).await,
+        O::ContainerCreate => containers::create::answer(call).await,
+        O::ContainerInspect => containers::inspect::answer(&call).await,
+        O::ContainerLogs => containers::logs::answer(&call),
+        O::ContainerStart => containers::start::answer(&call).await,
+        O::ContainerStop => containers::stop::stop(&call).await,
+        O::ContainerRestart => containers::stop::restart(&call).await,
+        O::ContainerKill => containers::kill::answer(&call).await,
+        O::ContainerUpdate => containers::update::answer(call).await,
+        O::ContainerRename => containers::rename::answer(&call).await,
+        O::ContainerPause => containers::freeze::pause(&call).await,
+        O::ContainerUnpause => containers::freeze::unpause(&call).await,
+        O::ContainerWait => containers::wait::answer(&call),
+        O::ContainerRemove => containers::remove::answer(&call).await,
+        O::ContainerPrune => containers::prune::answer(&call).await,
+        O::ImageList => images::list::answer(&call).await,
+        O::ImageCreate => images::create::answer(&call).await,
+        O::ImageInspect => images::inspect::answer(&call).await,
+        O::ImageHistory => images::history::answer(&call).await,
+        O::ImageTag => images::tag::answer(&call).await,
+        O::ImageRemove => images::remove::answer(&call).await,
+        O::ImagePrune => images::prune::answer(&call).await,
         _ => Err(ApiError::not_built(format!("{operation:?}"))),
     }
 }

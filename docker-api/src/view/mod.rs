@@ -1,1 +1,9 @@
 //! What the engine knows, as clients read it. Pure.
+
+pub(crate) mod duration;
+pub(crate) mod image;
+pub(crate) mod inspect;
+pub(crate) mod network;
+pub(crate) mod pull;
+pub(crate) mod state;
+pub(crate) mod summary;

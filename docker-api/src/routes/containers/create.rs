@@ -1,0 +1,134 @@
+//! `POST /containers/create`
+
+use super::find;
+use crate::app::App;
+use crate::dto::config::{CREATE, CreateRequest};
+use crate::http::body::{self, Asked};
+use crate::http::error::ApiError;
+use crate::http::reply::{Answered, json_with};
+use crate::http::server::Call;
+use crate::names;
+use crate::translate::draft::{Around, draft};
+use hyper::StatusCode;
+use orlop_model::container::NamespaceMode;
+use orlop_model::image::Image;
+use orlop_model::reference::Reference;
+use orlop_model::{ContainerId, ErrorKind};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Who may look into a container's files of ours: root.
+const FOLDER_MODE: u32 = 0o700;
+
+pub(crate) async fn answer(call: Call) -> Answered {
+    let Call { app, query, request, .. } = call;
+    let asked_name = match query.text("name") {
+        "" => None,
+        text => Some(names::parse(text)?),
+    };
+    let (head, body) = request.into_parts();
+    let asked: Asked<CreateRequest> = body::json(&head.headers, body, "CreateRequest", CREATE).await?;
+    app.metrics.unknown.inc_by(asked.unknown);
+    let asked = asked.value.ok_or_else(|| ApiError::bad("config cannot be empty in order to create a container"))?;
+    let image = image(&app, &asked.config.image).await?;
+    check_platform(query.text("platform"), &asked.config.image, &image)?;
+
+    let id = app.facade.fresh_id();
+    let name = match asked_name {
+        Some(name) => app.names.take(&name, &id).map(|()| name)?,
+        None => app.names.make_up(&id),
+    };
+    let created = create(&app, &id, &name, asked, &image).await;
+    if created.is_err() {
+        app.names.release(&name, &id);
+        app.forget_files(&id);
+    }
+    created?;
+    json_with(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": [] }))
+}
+
+async fn create(
+    app: &Arc<App>,
+    id: &ContainerId,
+    name: &str,
+    asked: CreateRequest,
+    image: &Image,
+) -> Result<(), ApiError> {
+    let node = rustix::system::uname();
+    let folder = app.files_of(id);
+    let around = Around {
+        id,
+        name,
+        namespace: &crate::app::namespace(),
+        image,
+        folder: &folder,
+        node: &node.nodename().to_string_lossy(),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        gateway: app.config.bridge.gateway(),
+        find: &|name| other(app, name),
+    };
+    let wanted = draft(asked, &around)?;
+    for mount in &wanted.container.mounts {
+        check_source(mount)?;
+    }
+    make_folder(&folder)?;
+    app.facade.create_alone(wanted).await.map_err(|failure| match failure.kind {
+        // The image went between the two.
+        ErrorKind::NotFound => ApiError::bad(failure.message),
+        _ => failure.into(),
+    })?;
+    Ok(())
+}
+
+/// Finds the container whose namespaces are wanted.
+fn other(app: &App, name: &str) -> Result<NamespaceMode, ApiError> {
+    let found = find::container(app, name)?;
+    Ok(NamespaceMode::OfOther { sandbox: found.view.asked.spec.sandbox.clone(), container: found.id().clone() })
+}
+
+async fn image(app: &App, name: &str) -> Result<Image, ApiError> {
+    if name.is_empty() {
+        return Err(ApiError::bad("invalid reference format"));
+    }
+    let missing = || {
+        let shown = Reference::parse(name).map_or_else(|_| name.to_owned(), |reference| reference.familiar());
+        ApiError::not_found(format!("No such image: {shown}"))
+    };
+    app.facade.images().find(name).await?.ok_or_else(missing)
+}
+
+/// The node has images of one platform: asking for another finds none.
+fn check_platform(asked: &str, name: &str, image: &Image) -> Result<(), ApiError> {
+    let mut parts = asked.split('/');
+    let (os, architecture) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let fits = |asked: &str, there: &str| asked.is_empty() || there.is_empty() || asked == there;
+    let own = &image.origin;
+    if fits(os, "linux") && fits(architecture, &own.architecture) {
+        return Ok(());
+    }
+    Err(ApiError::not_found(format!(
+        "image with reference {name} was found but its platform (linux/{}) does not match the specified platform ({asked})",
+        own.architecture
+    )))
+}
+
+/// A source in the long form must be there; in the short form it is made.
+fn check_source(mount: &orlop_model::container::Mount) -> Result<(), ApiError> {
+    use orlop_model::container::MissingSource;
+    match mount.missing {
+        MissingSource::MakeFolder => Ok(()),
+        MissingSource::Refuse if fs::symlink_metadata(&mount.source).is_ok() => Ok(()),
+        MissingSource::Refuse => Err(ApiError::bad(format!(
+            "invalid mount config for type \"bind\": bind source path does not exist: {}",
+            mount.source.display()
+        ))),
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), ApiError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+    made.map_err(|wrong| ApiError::internal(format!("make the container's folder {}: {wrong}", folder.display())))
+}

@@ -1,0 +1,26 @@
+//! `POST /containers/{id}/kill`
+
+use super::find;
+use crate::http::error::ApiError;
+use crate::http::reply::{Answered, empty};
+use crate::http::server::Call;
+use crate::translate::signal;
+use hyper::StatusCode;
+
+pub(crate) async fn answer(call: &Call) -> Answered {
+    let asked = match call.query.text("signal") {
+        "" => "SIGKILL",
+        text => text,
+    };
+    let signal = signal::parse(asked)?;
+    let found = find::container(&call.app, call.name())?;
+    let id = found.id();
+    if found.view.state.task().is_none() {
+        let message = format!("cannot kill container: {}: container {id} is not running", call.name());
+        return Err(ApiError::conflict(message));
+    }
+    call.app.stopped_by_user(&found).await?;
+    call.app.tell_of(&found, "kill", &[("signal", &signal.to_string())]);
+    call.app.facade.signal_container(id, signal).await?;
+    empty(StatusCode::NO_CONTENT)
+}

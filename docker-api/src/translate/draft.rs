@@ -1,0 +1,160 @@
+//! A whole request as what the engine creates.
+
+use super::namespaces::Find;
+use super::{Result, binds, complete, limits, namespaces, policy, ports, process, security, signal};
+use crate::annex::Annex;
+use crate::dto::config::CreateRequest;
+use crate::dto::host_config::HostConfig;
+use crate::http::error::ApiError;
+use orlop_model::container::{ContainerSpec, LogPath, RootfsAccess};
+use orlop_model::image::Image;
+use orlop_model::sandbox::{NamespaceScope, SandboxEnd, SandboxSpec};
+use orlop_model::{ContainerId, Namespace, NaturalKey, SandboxId};
+use orlop_usecases::CreateAlone;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+/// Name of a container's log in its folder.
+pub(crate) const LOG_FILE: &str = "output.log";
+/// Longest host name; gethostname(2).
+const HOSTNAME_BYTES_MAX: usize = 63;
+
+/// What a translation needs to know beside the request.
+pub(crate) struct Around<'a> {
+    pub(crate) id: &'a ContainerId,
+    pub(crate) name: &'a str,
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) image: &'a Image,
+    /// Folder of the container's files of ours.
+    pub(crate) folder: &'a Path,
+    /// Host name of the node.
+    pub(crate) node: &'a str,
+    /// Processors of the node.
+    pub(crate) cpus: usize,
+    /// Address of the node on the bridge.
+    pub(crate) gateway: Ipv4Addr,
+    /// Finds another container whose namespace is wanted.
+    pub(crate) find: Find<'a>,
+}
+
+/// Translates a request.
+pub(crate) fn draft(mut asked: CreateRequest, around: &Around<'_>) -> Result<CreateAlone> {
+    check_networks(&asked)?;
+    complete::with_image(&mut asked.config, &complete::config_of(around.image));
+    complete::with_defaults(&mut asked, around.id, around.node);
+    let (config, host) = (&asked.config, &asked.host_config);
+    policy::check(&host.restart_policy)?;
+    policy::check_removal(host)?;
+    let shared = namespaces::shared(config, host, around.find)?;
+    let resources = limits::resources(&host.limits, host.oom_score_adj, around.cpus)?;
+    let mounted = binds::mounted(host)?;
+    let key = NaturalKey(around.id.as_str().to_owned());
+
+    let mut sandbox = SandboxSpec::new(around.namespace.clone(), key.clone());
+    sandbox.ends = SandboxEnd::WithContainer;
+    sandbox.hostname = hostname(&config.hostname, shared.network)?;
+    sandbox.domainname.clone_from(&config.domainname);
+    sandbox.network = shared.network;
+    sandbox.networks = shared.networks;
+    sandbox.ipc = shared.ipc;
+    sandbox.sysctls = sysctls(host, shared.network)?;
+    sandbox.dns = namespaces::dns(host)?;
+    sandbox.hosts = namespaces::hosts(host, around.gateway)?;
+    sandbox.ports = match shared.network {
+        NamespaceScope::Sandbox => ports::mappings(config, host)?,
+        // The node's ports are the container's own.
+        NamespaceScope::Host => Vec::new(),
+    };
+    sandbox.shm_bytes_max = shm(host.shm_size)?;
+    sandbox.cgroup_parent = cgroup_parent(&host.cgroup_parent)?;
+
+    let mut container =
+        ContainerSpec::new(around.namespace.clone(), key, SandboxId::alone(around.id), around.image.id.clone());
+    container.process = process::process(config, host, &config.hostname)?;
+    container.mounts = mounted.mounts;
+    container.tmpfs = mounted.tmpfs;
+    container.devices = security::devices(host)?;
+    container.namespaces = shared.namespaces;
+    container.rootfs = if host.readonly_rootfs { RootfsAccess::ReadOnly } else { RootfsAccess::ReadWrite };
+    container.security = security::security(host)?;
+    container.log = log(host, around.folder)?;
+    container.stop_signal = match config.stop_signal.as_str() {
+        "" => None,
+        text => Some(signal::parse(text)?),
+    };
+    let annex = Annex::of(around.name.to_owned(), asked, &container.process.command).bytes();
+    Ok(CreateAlone { id: around.id.clone(), sandbox, container, resources, annex })
+}
+
+/// Networks named beside the mode must be the mode's.
+fn check_networks(asked: &CreateRequest) -> Result<()> {
+    let mode = asked.host_config.network_mode.as_str();
+    let mode = if matches!(mode, "" | "default") { "bridge" } else { mode };
+    for name in asked.networking_config.endpoints_config.keys() {
+        let named = if name == "default" { "bridge" } else { name };
+        if named != mode {
+            return Err(ApiError::not_built(format!("a network beside that of the mode ({name})")));
+        }
+    }
+    Ok(())
+}
+
+fn hostname(text: &str, network: NamespaceScope) -> Result<String> {
+    match network {
+        // That of the node, whatever it is.
+        NamespaceScope::Host => Ok(String::new()),
+        NamespaceScope::Sandbox => {
+            let good = text.len() <= HOSTNAME_BYTES_MAX
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+            if good { Ok(text.to_owned()) } else { Err(ApiError::bad(format!("invalid hostname format: {text:?}"))) }
+        }
+    }
+}
+
+fn sysctls(host: &HostConfig, network: NamespaceScope) -> Result<BTreeMap<String, String>> {
+    let asked = host.sysctls.clone().unwrap_or_default();
+    let of_network = asked.keys().find(|name| name.starts_with("net."));
+    match (of_network, network) {
+        (Some(name), NamespaceScope::Host) => {
+            Err(ApiError::bad(format!("sysctl '{name}' not allowed in host network namespace")))
+        }
+        _ => Ok(asked),
+    }
+}
+
+fn shm(bytes: i64) -> Result<Option<u64>> {
+    let bad = |_| ApiError::bad("SHM size can not be less than 0");
+    u64::try_from(bytes).map_err(bad).map(|bytes| (bytes != complete::SHM_BYTES.unsigned_abs()).then_some(bytes))
+}
+
+fn cgroup_parent(text: &str) -> Result<Option<String>> {
+    match text {
+        "" => Ok(None),
+        text => Err(ApiError::not_built(format!("CgroupParent {text}"))),
+    }
+}
+
+/// Where output goes: a file whatever the driver is called, or nowhere.
+fn log(host: &HostConfig, folder: &Path) -> Result<Option<LogPath>> {
+    let config = &host.log_config;
+    match config.driver.as_str() {
+        "json-file" | "local" => {
+            if let Some(name) = config.config.keys().next() {
+                let known =
+                    ["max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode"];
+                return Err(if known.contains(&name.as_str()) {
+                    ApiError::not_built(format!("the log option {name}"))
+                } else {
+                    ApiError::bad(format!("unknown log opt '{name}' for {} log driver", config.driver))
+                });
+            }
+            Ok(Some(LogPath { directory: folder.to_owned(), file: LOG_FILE.into() }))
+        }
+        "none" => Ok(None),
+        "syslog" | "journald" | "gelf" | "fluentd" | "awslogs" | "splunk" => {
+            Err(ApiError::not_built(format!("the log driver {}", config.driver)))
+        }
+        other => Err(ApiError::bad(format!("logger: no log driver named '{other}' is registered"))),
+    }
+}
