@@ -2,11 +2,13 @@
 
 use crate::dto::config::{Config, CreateRequest};
 use crate::dto::host_config::HostConfig;
+use crate::policy::{self, HealthLog};
 use crate::routes::networks::predefined::Network;
-use orlop_model::Timestamp;
+use crate::time::rfc3339;
+use orlop_model::container_state::ContainerState;
 use orlop_usecases::ContainerView;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The bytes of a container that are ours, as JSON. A field that is added has a default: records outlive daemons.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,16 +20,10 @@ pub(crate) struct Annex {
     pub(crate) config: Config,
     /// The rest, completed with defaults.
     pub(crate) host_config: HostConfig,
-    /// How often a policy has started it again.
-    pub(crate) restart_count: u32,
-    /// Whether it has ended and a policy is about to start it again.
-    pub(crate) restarting: bool,
-    /// Whether its user stopped it, so that no policy starts it again.
-    pub(crate) stopped_by_user: bool,
+    /// What policies keep of it: what its user wants, restarts, health.
+    pub(crate) kept: crate::policy::Kept,
     /// Its first arguments, for lists: program and the rest.
     pub(crate) command: Vec<String>,
-    /// When a healthy container last started, for the reset of the back-off.
-    pub(crate) last_started: Option<Timestamp>,
 }
 
 impl Annex {
@@ -38,23 +34,46 @@ impl Annex {
     }
 
     /// Says whether it has ended and a policy is about to start it again.
-    pub(crate) fn is_restarting(&self) -> bool {
-        self.restarting
+    pub(crate) fn is_restarting(&self, state: &ContainerState) -> bool {
+        policy::is_restarting(&policy::rules(self), &self.kept, state)
     }
 
-    /// Returns what `docker ps` says of its health, with a space in front.
-    pub(crate) fn health_suffix(&self) -> &'static str {
-        ""
+    /// Returns what was seen of the health of what runs; `None` when nobody looks at it.
+    fn health(&self, state: &ContainerState) -> Option<HealthLog> {
+        policy::rules(self).health?;
+        Some(state.task().map_or_else(|| self.kept.health.clone(), |task| self.kept.health.of_run(task.started)))
     }
 
     /// Returns its health in a word.
-    pub(crate) fn health_word(&self) -> &'static str {
-        "none"
+    pub(crate) fn health_word(&self, state: &ContainerState) -> &'static str {
+        match self.health(state).map(|health| health.status) {
+            None => "none",
+            Some(policy::Status::Starting) => "starting",
+            Some(policy::Status::Healthy) => "healthy",
+            Some(policy::Status::Unhealthy) => "unhealthy",
+        }
+    }
+
+    /// Returns what `docker ps` says of its health, with a space in front.
+    pub(crate) fn health_suffix(&self, state: &ContainerState) -> &'static str {
+        match self.health(state).map(|health| health.status) {
+            None => "",
+            Some(policy::Status::Starting) => " (health: starting)",
+            Some(policy::Status::Healthy) => " (healthy)",
+            Some(policy::Status::Unhealthy) => " (unhealthy)",
+        }
     }
 
     /// Returns its health as inspect shows it; `None` when nobody looks at it.
-    pub(crate) fn health_shown(&self) -> Option<Value> {
-        None
+    pub(crate) fn health_shown(&self, state: &ContainerState) -> Option<Value> {
+        let health = self.health(state)?;
+        let log = health.results.iter().map(|probe| {
+            json!({
+                "Start": rfc3339(probe.began), "End": rfc3339(probe.ended), "ExitCode": probe.exit_code, "Output": probe.output,
+            })
+        });
+        let log: Vec<Value> = log.collect();
+        Some(json!({ "Status": self.health_word(state), "FailingStreak": health.failing_streak, "Log": log }))
     }
 
     /// Returns when it ended last, for one that runs again.

@@ -5,6 +5,7 @@ use crate::events::{Events, Trigger};
 use crate::execs::Execs;
 use crate::metrics::DockerMetrics;
 use crate::names::Names;
+use crate::policy::{self, Policies};
 use crate::routes::containers::find::Found;
 use orlop_model::container_state::Force;
 use orlop_model::error::Result;
@@ -82,6 +83,7 @@ pub(crate) struct App {
     pub(crate) metrics: DockerMetrics,
     pub(crate) names: Names,
     pub(crate) events: Events,
+    pub(crate) policies: Policies,
     /// When this daemon began to serve.
     pub(crate) began: Timestamp,
     /// Programs run beside containers' own.
@@ -101,7 +103,9 @@ impl App {
     pub(crate) fn new(facade: Facade, config: Config, metrics: DockerMetrics) -> Arc<Self> {
         let named = facade.containers().into_iter().map(|view| (Annex::read(&view).name, view.asked.id.clone()));
         let names = Names::of(named.collect::<Vec<_>>());
+        let policies = Policies::new(facade.clone(), policy::BOOK);
         Arc::new(Self {
+            policies,
             facade,
             config,
             metrics,
@@ -154,15 +158,15 @@ impl App {
     /// Starts a container. Where its log ends now, that of this run begins.
     pub(crate) async fn start(&self, found: &Found) -> Result<Changed> {
         let id = found.id();
-        if found.annex.stopped_by_user {
-            self.facade
-                .change_annex(id, |bytes| Some(Annex { stopped_by_user: false, ..Annex::parse(bytes) }.bytes()))
-                .await?;
-        }
         let log = found.view.asked.spec.log.as_ref().map(|log| log.directory.join(&log.file));
         let written = log.and_then(|path| fs::metadata(path).ok()).map_or(0, |there| there.len());
         lock(&self.run_begins).insert(id.clone(), written);
-        self.facade.start_container(id).await
+        self.policies.start(id).await
+    }
+
+    /// Forgets where the log of a run began that ends now: another one begins by itself.
+    pub(crate) fn run_ends(&self, id: &ContainerId) {
+        lock(&self.run_begins).remove(id);
     }
 
     /// Returns where the log of a container's latest run begins, if this daemon started it.
@@ -175,15 +179,6 @@ impl App {
         self.facade.remove_container(found.id(), force).await?;
         self.names.release_all(found.id());
         Ok(())
-    }
-
-    /// Remembers that a user ended a container, so that no policy starts it again.
-    pub(crate) async fn stopped_by_user(&self, found: &Found) -> Result<()> {
-        if matches!(found.annex.host_config.restart_policy.name.as_str(), "" | "no") {
-            return Ok(());
-        }
-        let stopped = |bytes: &[u8]| Some(Annex { stopped_by_user: true, ..Annex::parse(bytes) }.bytes());
-        self.facade.change_annex(found.id(), stopped).await.map(drop)
     }
 
     /// Tells an action once something has happened to a container.

@@ -21,6 +21,7 @@ mod logs;
 mod metrics;
 mod names;
 mod news;
+mod policy;
 mod routes;
 mod stream;
 mod time;

@@ -49,9 +49,7 @@ impl Life {
 
     /// Says whether it has ended and a policy is about to start it again.
     pub(crate) fn is_restarting(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| {
-            matches!(view.state, ContainerState::Exited { .. }) && Annex::read(view).is_restarting()
-        })
+        self.view.as_ref().is_some_and(|view| Annex::read(view).is_restarting(&view.state))
     }
 
     /// Returns how it ended last, where that is known.

@@ -56,9 +56,19 @@ fn tell(app: &App, change: &Change) {
                 }
                 then(app, &change.id, Trigger::Died, change.at, &attributes);
             }
-            Step::Nothing => {}
+            Step::Nothing => tell_of_health(app, change, old, new, &attributes),
         },
         (None, None) => {}
+    }
+}
+
+/// Tells that what policies saw of its health has changed.
+fn tell_of_health(app: &App, change: &Change, old: &ContainerView, new: &ContainerView, attributes: &BTreeMap<String, String>) {
+    let (before, after) = (Annex::read(old), Annex::read(new));
+    let word = after.health_word(&new.state);
+    if matches!(word, "healthy" | "unhealthy") && word != before.health_word(&old.state) {
+        let action = format!("health_status: {word}");
+        app.events.tell(change.at, "container", action, change.id.as_str(), attributes.clone());
     }
 }
 

@@ -62,6 +62,7 @@ pub async fn serve(
     let (_, changes) = app.facade.changes();
     let mut connections = JoinSet::new();
     connections.spawn(crate::news::relay(Arc::clone(&app), changes));
+    let keeper = tokio::spawn(app.policies.clone().keep());
     let mut end = std::pin::pin!(end);
     loop {
         tokio::select! {
@@ -77,6 +78,7 @@ pub async fn serve(
         }
     }
     connections.shutdown().await;
+    keeper.abort();
 }
 
 /// Answers the requests of one connection.

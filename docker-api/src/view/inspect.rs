@@ -41,7 +41,7 @@ pub(crate) fn shown(view: &ContainerView, annex: &Annex, around: &Around<'_>) ->
         "HostsPath": "",
         "LogPath": file(log.as_deref()),
         "Name": format!("/{}", annex.name),
-        "RestartCount": annex.restart_count,
+        "RestartCount": annex.kept.restarts,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",

@@ -30,7 +30,7 @@ impl Status {
             }
             ContainerState::Running(_) | ContainerState::Stopping { .. } | ContainerState::Lost(_) => Self::Running,
             ContainerState::Frozen(_) => Self::Paused,
-            ContainerState::Exited { .. } if annex.is_restarting() => Self::Restarting,
+            ContainerState::Exited { .. } if annex.is_restarting(state) => Self::Restarting,
             ContainerState::Exited { .. } => Self::Exited,
             ContainerState::Removing(_) | ContainerState::Gone { .. } => Self::Removing,
         }
@@ -89,7 +89,7 @@ pub(crate) fn status_text(state: &ContainerState, annex: &Annex, now: Timestamp)
     let up = |started: Timestamp| format!("Up {}", words(now.since(started)));
     match (Status::of(state, annex), state.task(), state.end()) {
         (Status::Paused, Some(task), _) => format!("{} (Paused)", up(task.started)),
-        (Status::Running, Some(task), _) => format!("{}{}", up(task.started), annex.health_suffix()),
+        (Status::Running, Some(task), _) => format!("{}{}", up(task.started), annex.health_suffix(state)),
         (Status::Restarting, _, Some(ended)) => format!("Restarting ({}) {} ago", exit_code(&ended.exit), ago(ended)),
         (Status::Exited, _, Some(ended)) => format!("Exited ({}) {} ago", exit_code(&ended.exit), ago(ended)),
         (Status::Removing, ..) => "Removal In Progress".to_owned(),
@@ -118,7 +118,7 @@ pub(crate) fn shown(state: &ContainerState, annex: &Annex) -> Value {
         "StartedAt": started.map_or_else(|| NEVER.to_owned(), rfc3339),
         "FinishedAt": end.filter(|_| !never_started).map_or_else(|| annex.last_finished(), |ended| rfc3339(ended.finished)),
     });
-    if let Some(health) = annex.health_shown() {
+    if let Some(health) = annex.health_shown(state) {
         shown["Health"] = health;
     }
     shown

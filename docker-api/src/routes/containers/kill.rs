@@ -19,8 +19,7 @@ pub(crate) async fn answer(call: &Call) -> Answered {
         let message = format!("cannot kill container: {}: container {id} is not running", call.name());
         return Err(ApiError::conflict(message));
     }
-    call.app.stopped_by_user(&found).await?;
     call.app.tell_of(&found, "kill", &[("signal", &signal.to_string())]);
-    call.app.facade.signal_container(id, signal).await?;
+    call.app.policies.kill(id, signal).await?;
     empty(StatusCode::NO_CONTENT)
 }

@@ -131,7 +131,7 @@ fn matches(found: &Found, filters: &Filters) -> bool {
         && filters.fits("name", |pattern| name_fits(&annex.name, pattern))
         && filters.fits("status", |status| Status::of(&view.state, annex).word() == status)
         && filters.fits("exited", |code| view.state.task().is_none() && exit.as_deref() == Some(code))
-        && filters.fits("health", |health| annex.health_word() == health)
+        && filters.fits("health", |health| annex.health_word(&view.state) == health)
         && filters.labels_fit("label", label)
         && filters.fits("network", |name| network.is_some_and(|network| network.name() == name || network.id().starts_with(name)))
         && filters.fits("volume", |path| mounts().any(|mount| mount.target.as_os_str() == path || mount.source.as_os_str() == path))

@@ -18,39 +18,39 @@ const SIGKILL: u8 = 9;
 
 pub(crate) async fn stop(call: &Call) -> Answered {
     let found = find::container(&call.app, call.name())?;
-    if found.view.state.task().is_none() && !found.annex.is_restarting() {
-        return empty(StatusCode::NOT_MODIFIED);
+    let (signal, grace) = asked(call, &found)?;
+    let runs = found.view.state.task().is_some();
+    if runs {
+        call.app.then(found.id(), Trigger::Died, "stop");
     }
-    call.app.stopped_by_user(&found).await?;
-    call.app.then(found.id(), Trigger::Died, "stop");
-    end(call, &found).await?;
-    empty(StatusCode::NO_CONTENT)
+    let is_restarting = found.annex.is_restarting(&found.view.state);
+    call.app.policies.stop(found.id(), signal, grace).await?;
+    empty(if runs || is_restarting { StatusCode::NO_CONTENT } else { StatusCode::NOT_MODIFIED })
 }
 
 pub(crate) async fn restart(call: &Call) -> Answered {
     let found = find::container(&call.app, call.name())?;
+    let (signal, grace) = asked(call, &found)?;
     if found.view.state.task().is_some() {
         call.app.then(found.id(), Trigger::Died, "stop");
-        end(call, &found).await?;
     }
     call.app.then(found.id(), Trigger::Started, "restart");
-    let fresh = find::container(&call.app, found.id().as_str())?;
-    call.app.start(&fresh).await?;
+    call.app.run_ends(found.id());
+    call.app.policies.restart(found.id(), signal, grace).await?;
     empty(StatusCode::NO_CONTENT)
 }
 
-/// Ends what runs, by the signal and within the time asked for.
-async fn end(call: &Call, found: &Found) -> Result<(), ApiError> {
+/// Returns the signal and the time asked for.
+fn asked(call: &Call, found: &Found) -> Result<(Option<u8>, Duration), ApiError> {
     let grace = grace(call.query.number("t")?, found.annex.config.stop_timeout);
-    let facade = &call.app.facade;
-    match call.query.text("signal") {
-        "" => facade.stop_container(found.id(), grace).await?,
+    Ok(match call.query.text("signal") {
+        "" => (None, grace),
         text => match signal::parse(text)? {
-            SIGKILL => facade.stop_container(found.id(), Duration::ZERO).await?,
-            signal => facade.stop_container_by(found.id(), signal, grace).await?,
+            // Nothing is left to wait for.
+            SIGKILL => (None, Duration::ZERO),
+            signal => (Some(signal), grace),
         },
-    };
-    Ok(())
+    })
 }
 
 /// Returns the time asked for, else the container's, else the usual.

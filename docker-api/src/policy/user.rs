@@ -1,0 +1,72 @@
+//! What users do to containers, such that policies do not work against it: what is wanted is recorded first.
+
+use super::keeper::Policies;
+use super::kept::{Kept, Wanted};
+use orlop_model::ContainerId;
+use orlop_model::container_state::ContainerState;
+use orlop_model::error::Result;
+use orlop_usecases::{Changed, ContainerView};
+use std::time::Duration;
+
+/// SIGKILL; signal(7).
+const SIGKILL: u8 = 9;
+
+impl Policies {
+    /// Starts a container for its user.
+    pub(crate) async fn start(&self, id: &ContainerId) -> Result<Changed> {
+        let _hold = self.hold(id).await;
+        self.start_held(id).await
+    }
+
+    /// Stops a container for its user, by its own signal or another.
+    pub(crate) async fn stop(&self, id: &ContainerId, signal: Option<u8>, grace: Duration) -> Result<Changed> {
+        let _hold = self.hold(id).await;
+        self.keep_of(id, Kept::stopped).await?;
+        self.stop_held(id, signal, grace).await
+    }
+
+    /// Sends a signal to a container for its user. One that is to end it stops it, as far as policies are concerned.
+    pub(crate) async fn kill(&self, id: &ContainerId, signal: u8) -> Result<()> {
+        let _hold = self.hold(id).await;
+        let state = self.view(id)?.state.clone();
+        if let Some(task) = state.task()
+            && (signal == SIGKILL || signal == task.checked.stop_signal)
+        {
+            self.keep_of(id, Kept::stopped).await?;
+        }
+        self.facade().signal_container(id, signal).await
+    }
+
+    /// Stops a container, where it runs, and starts it again for its user. One that is removed when it ends stays.
+    pub(crate) async fn restart(&self, id: &ContainerId, signal: Option<u8>, grace: Duration) -> Result<()> {
+        let _hold = self.hold(id).await;
+        if self.view(id)?.state.task().is_some() {
+            self.stop_held(id, signal, grace).await?;
+        }
+        self.start_held(id).await.map(drop)
+    }
+
+    async fn stop_held(&self, id: &ContainerId, signal: Option<u8>, grace: Duration) -> Result<Changed> {
+        match signal {
+            Some(signal) => self.facade().stop_container_by(id, signal, grace).await,
+            None => self.facade().stop_container(id, grace).await,
+        }
+    }
+
+    /// What can't be started is as it was; but one that is to go at its end goes.
+    async fn start_held(&self, id: &ContainerId) -> Result<Changed> {
+        if !matches!(self.view(id)?.state, ContainerState::Running(_)) {
+            self.keep_of(id, Kept::started).await?;
+        }
+        let started = self.facade().start_container(id).await;
+        if started.is_err() && self.view(id).is_ok_and(|view| self.never_started(&view)) {
+            self.keep_of(id, |kept| Kept { wanted: Wanted::Nothing, ..kept.clone() }).await?;
+        }
+        started
+    }
+
+    fn never_started(&self, view: &ContainerView) -> bool {
+        let (rules, _) = self.read(view);
+        matches!(view.state, ContainerState::Created { .. }) && !rules.auto_remove
+    }
+}
