@@ -50,8 +50,8 @@ pub fn reconcile(loaded: &Loaded, world: &World, now: Timestamp) -> Vec<Action> 
     let sandboxes: BTreeSet<_> = loaded.sandboxes.iter().map(|(asked, _)| &asked.id).collect();
     for (asked, state) in loaded.containers.iter().filter(|(asked, _)| sandboxes.contains(&asked.spec.sandbox)) {
         let observed = world.observed.get(&asked.spec.sandbox);
-        let event = state.as_ref().and_then(|state| of_container(state, &asked.id, observed, now));
-        actions.extend(event.map(|event| Action::Container(asked.id.clone(), event)));
+        let events = state.as_ref().map(|state| of_container(state, &asked.id, observed, now));
+        actions.extend(events.into_iter().flatten().map(|event| Action::Container(asked.id.clone(), event)));
     }
     let children: HashMap<_, _> =
         loaded.containers.iter().map(|(asked, state)| (&asked.spec.sandbox, state.as_ref())).collect();
@@ -83,16 +83,24 @@ pub fn of_sandbox(state: &SandboxState, observed: Option<&Observed>) -> Option<S
     }
 }
 
-/// Returns what a container must hear; `observed` is missing while its shim has not answered.
+/// Returns what a container must hear, in this order; `observed` is missing while its shim has not answered.
 #[must_use]
 pub fn of_container(
     state: &ContainerState,
     id: &ContainerId,
     observed: Option<&Observed>,
     now: Timestamp,
-) -> Option<ContainerEvent> {
-    use {ContainerEvent as E, ContainerState as S};
+) -> Vec<ContainerEvent> {
     let found = observed.map_or(Found::NoAnswer, |observed| find(observed, id));
+    // Of one that is found frozen, neither that nor that it runs may have been recorded.
+    let unstarted = matches!(state, ContainerState::Starting { .. });
+    let frozen = unstarted && matches!(found, Found::Running { frozen: true, .. });
+    let first = first_of_container(state, found, now);
+    first.into_iter().chain(frozen.then_some(ContainerEvent::Frozen)).collect()
+}
+
+fn first_of_container(state: &ContainerState, found: Found, now: Timestamp) -> Option<ContainerEvent> {
+    use {ContainerEvent as E, ContainerState as S};
     match (state, found) {
         (S::Creating { .. } | S::Removing(_), _) => Some(E::Interrupted),
         (S::Created { .. } | S::Gone { .. }, _) => None,

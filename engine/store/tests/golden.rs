@@ -182,6 +182,12 @@ fn container_with_all() -> ContainerAsked {
     ContainerAsked { spec, ..asked }
 }
 
+/// The same, of a container alone whose annex was replaced.
+fn container_alone() -> ContainerAsked {
+    let checked = Checked { uid: 1, gid: 2, groups: vec![3], stop_signal: 15 };
+    ContainerAsked { checked: Some(checked), annex_generation: 4, annex: vec![7], ..container() }
+}
+
 fn sandbox_states() -> Vec<SandboxState> {
     use sandbox_state::{Leave, Leaving};
     let leave = |stage| Leave { stage, failures: 1, retry_at: Some(Timestamp(9)) };
@@ -194,6 +200,7 @@ fn sandbox_states() -> Vec<SandboxState> {
     let why = Some(Failure::new(ErrorKind::Exhausted, "no address is left"));
     vec![
         SandboxState::Creating { since: Timestamp(1), stage: Raising::Shim },
+        SandboxState::Creating { since: Timestamp(1), stage: Raising::Container },
         SandboxState::Starting { since: Timestamp(1), stage: Raising::Network },
         SandboxState::Ready { since: Timestamp(1), attachments },
         SandboxState::Stopping { leave: leave(Leaving::Shim), why: None },
@@ -259,6 +266,7 @@ fn records_of_an_earlier_build_are_read_and_written_as_they_were() {
         "sandbox-asked-2": sandbox_with_all(),
         "container-asked": container(),
         "container-asked-2": container_with_all(),
+        "container-asked-alone": container_alone(),
         "sandbox-state": sandbox_states(),
         "container-state": container_states(),
     });
@@ -271,6 +279,7 @@ fn records_of_an_earlier_build_are_read_and_written_as_they_were() {
     assert_eq!(read::<SandboxAsked>(&golden["sandbox-asked-2"]), sandbox_with_all());
     assert_eq!(read::<ContainerAsked>(&golden["container-asked"]), container());
     assert_eq!(read::<ContainerAsked>(&golden["container-asked-2"]), container_with_all());
+    assert_eq!(read::<ContainerAsked>(&golden["container-asked-alone"]), container_alone());
     assert_eq!(read::<Vec<SandboxState>>(&golden["sandbox-state"]), sandbox_states());
     assert_eq!(read::<Vec<ContainerState>>(&golden["container-state"]), container_states());
 }

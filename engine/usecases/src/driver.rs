@@ -228,12 +228,14 @@ impl Driver {
         let now = self.node.ports.clock.now();
         for id in std::mem::take(&mut self.unheard) {
             let Some((_, cell)) = self.containers.get(&id) else { continue };
-            let event = reconcile::of_container(&cell.state, &id, Some(observed), now);
-            // The end of a task stays true whatever is under way, and is reported only here: a signal finds nobody any more.
-            let is_end = matches!(event, Some(ContainerEvent::Ended(_))) && cell.state.task().is_some();
-            if let Some(event) = event.filter(|_| is_end || cell.idle()) {
-                info!(container = %id, ?event, "its shim answers");
-                self.quietly_feed_container(&id, event).await;
+            let (had_task, idle) = (cell.state.task().is_some(), cell.idle());
+            for event in reconcile::of_container(&cell.state, &id, Some(observed), now) {
+                // The end of a task stays true whatever is under way, and is reported only here: a signal finds nobody any more.
+                let is_end = matches!(event, ContainerEvent::Ended(_)) && had_task;
+                if is_end || idle {
+                    info!(container = %id, ?event, "its shim answers");
+                    self.quietly_feed_container(&id, event).await;
+                }
             }
         }
         if self.sandbox.idle()

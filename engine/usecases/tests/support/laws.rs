@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long everything may take to settle: some doubled pauses, and effects that are slow.
-const SETTLE: Duration = Duration::from_secs(900);
+pub const SETTLE: Duration = Duration::from_secs(900);
 
 /// When a node is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a life may take; much longer than any takes that is not cut off, slow effects included.
-const LIFE: Duration = Duration::from_secs(7200);
+pub const LIFE: Duration = Duration::from_secs(7200);
 
 /// Processor shares that containers are updated to.
 pub const UPDATE_SHARES: u64 = 300;
@@ -52,7 +52,7 @@ impl Plan {
         (self.0 >> 33) % bound
     }
 
-    async fn pause(&mut self) {
+    pub async fn pause(&mut self) {
         let pause = self.below(120);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
@@ -60,15 +60,15 @@ impl Plan {
 
 /// A caller, who in a wild life may leave and ask again.
 #[derive(Clone)]
-struct Caller {
-    node: Facade,
-    world: World,
-    wild: bool,
-    plan: Plan,
+pub struct Caller {
+    pub node: Facade,
+    pub world: World,
+    pub wild: bool,
+    pub plan: Plan,
 }
 
 impl Caller {
-    async fn ask<T, F: Future<Output = Result<T>>>(&mut self, request: impl Fn(Facade) -> F) -> Result<T> {
+    pub async fn ask<T, F: Future<Output = Result<T>>>(&mut self, request: impl Fn(Facade) -> F) -> Result<T> {
         if self.wild && self.plan.below(4) == 0 {
             let patience = Duration::from_millis(self.plan.below(60));
             match tokio::time::timeout(patience, request(self.node.clone())).await {

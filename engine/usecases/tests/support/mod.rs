@@ -1,6 +1,8 @@
 //! What the tests of pod lives share: a node in memory, and what a caller asks of it.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; no test uses all of it")]
 
+pub mod alone_laws;
+pub mod alone_life;
 pub mod laws;
 pub mod life;
 pub mod story;
