@@ -62,6 +62,11 @@ impl Life {
         self.view.as_ref().and_then(|view| view.state.task()).map(|task| task.started)
     }
 
+    /// Waits until what has ended holds neither ports nor an address any more: who waits for the end may want them at once.
+    pub(crate) async fn is_down(&self) {
+        self.facade.wait_down(&self.id).await;
+    }
+
     /// Waits until anything about it changes.
     pub(crate) async fn changed(&mut self) {
         loop {

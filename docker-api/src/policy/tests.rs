@@ -57,15 +57,7 @@ fn image() -> ImageId {
 }
 
 fn world() -> World {
-    let image = Image {
-        id: image(),
-        tags: vec!["a:b".to_owned()],
-        digests: Vec::new(),
-        bytes: 1,
-        config: Default::default(),
-        pinned: false,
-        config_json: String::new(),
-    };
+    let image = Image { tags: vec!["a:b".to_owned()], ..Image::new(image()) };
     World::new(1, 0, vec![image])
 }
 

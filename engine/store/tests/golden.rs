@@ -46,6 +46,7 @@ fn sandbox() -> SandboxAsked {
                 port(Protocol::Sctp, None),
             ],
             cgroup_parent: Some("/kubepods/pod1".to_owned()),
+            networks: Networks::Default,
             network_args: vec![("K8S_POD_NAME".to_owned(), "name".to_owned())],
             ends: SandboxEnd::WithContainer,
             domainname: String::new(),

@@ -212,7 +212,7 @@ impl Facade {
         told.unwrap_or_else(|| Err(gone("container", id))).map(|()| Changed::Yes)
     }
 
-    /// Stops a container and waits for its end. One that was never started ends unstarted, where an ended one can't start again;
+    /// Stops a container and waits for its end; of one alone, also until its ports and address are given back. One that was never started ends unstarted, where an ended one can't start again;
     /// where it can, it stays as it is, and a start that is still about its sandbox is given up.
     pub async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<Changed> {
         let _slot = self.slot()?;
@@ -221,6 +221,7 @@ impl Facade {
             return Ok(if self.stop_being_started(&view).await? { Changed::Yes } else { Changed::No });
         }
         self.wait_container(&view, Some(ContainerEvent::StopAsked { grace }), ContainerWanted::Ended).await?;
+        self.wait_down(id).await;
         Ok(if matches!(view.state, ContainerState::Exited { .. }) { Changed::No } else { Changed::Yes })
     }
 

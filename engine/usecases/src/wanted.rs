@@ -12,6 +12,8 @@ pub(crate) enum SandboxWanted {
     Built,
     /// Nothing runs in it any more.
     Stopped,
+    /// What belonged to the run before is given back, whatever has come since.
+    Down,
     /// Nothing is left.
     Gone,
 }
@@ -39,10 +41,12 @@ pub(crate) fn sandbox(wanted: SandboxWanted, state: &SandboxState, wrong: Wrong<
     use {SandboxState as S, SandboxWanted as W};
     let stuck = |retry: bool| if retry { last.map(standing).map(Err) } else { None };
     match (wanted, state) {
+        (W::Down, S::Creating { .. } | S::Starting { .. } | S::NotReady { .. }) => Some(Ok(())),
+        (W::Down, S::Removing { .. } | S::Gone { .. }) => Some(Ok(())),
         (_, S::Creating { .. } | S::Starting { .. }) => None,
         (W::Built, S::Ready { .. } | S::NotReady { .. }) => Some(Ok(())),
         (W::Stopped, S::NotReady { .. }) => Some(acknowledged(wrong)),
-        (W::Stopped | W::Gone, S::Ready { .. }) | (W::Gone, S::NotReady { .. }) => None,
+        (W::Stopped | W::Gone | W::Down, S::Ready { .. }) | (W::Gone, S::NotReady { .. }) => None,
         (_, S::Stopping { leave, .. }) => stuck(leave.retry_at.is_some()),
         // The caller of a failed creation learns why it failed; what stands in the way of undoing it comes second.
         (W::Built, S::Removing { leave, why }) if leave.retry_at.is_some() => Some(Err(unbuilt(why.as_ref(), last))),

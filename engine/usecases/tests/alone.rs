@@ -101,6 +101,21 @@ async fn it_starts_again_however_soon_it_is_asked_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_stops_it_may_have_its_address_at_once() {
+    for seed in 0..20 {
+        let world = world(seed, 0);
+        let node = node(&world, DOCKER).await;
+        let id = run(&node).await;
+        match seed % 3 {
+            0 => drop(node.stop_container(&id, Duration::from_secs(1)).await.unwrap()),
+            1 => node.signal_container(&id, 9).await.unwrap(),
+            _ => drop(node.stop_container_by(&id, 2, Duration::from_secs(1)).await.unwrap()),
+        }
+        is_a_record(&world, &id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_creation_that_fails_leaves_nothing() {
     for seed in 0..300 {
         let world = world(seed, 200);

@@ -1,7 +1,7 @@
 //! The daemon is killed at every effect of every operation.
 
 use crate::effects;
-use crate::scenario::{ALL, Scenario};
+use crate::scenario::{Scenario, all};
 use crate::stage::Stage;
 use orlop_testkit::wait_until;
 use std::io::Write as _;
@@ -23,7 +23,7 @@ fn kill_everywhere(operation: &str) {
     for effect in effects(operation) {
         for moment in ["before", "after"] {
             let point = format!("{effect}:{moment}");
-            let ways = ALL.iter().filter(|scenario| scenario.operation == operation);
+            let ways = all().filter(|scenario| scenario.operation == operation);
             let hit: u32 = ways.map(|scenario| kill_every_time(&mut stage, scenario, &point)).sum();
             assert!(hit > 0, "no scenario of {operation} comes by {point}");
             kills += hit;
@@ -91,6 +91,13 @@ operations! {
     stop_sandbox_survives_a_kill_at_every_effect: "stop-sandbox";
     remove_container_survives_a_kill_at_every_effect: "remove-container";
     remove_sandbox_survives_a_kill_at_every_effect: "remove-sandbox";
+    freeze_container_survives_a_kill_at_every_effect: "freeze-container";
+    thaw_container_survives_a_kill_at_every_effect: "thaw-container";
+    update_annex_survives_a_kill_at_every_effect: "update-annex";
+    create_alone_survives_a_kill_at_every_effect: "create-alone";
+    start_alone_survives_a_kill_at_every_effect: "start-alone";
+    end_alone_survives_a_kill_at_every_effect: "end-alone";
+    remove_alone_survives_a_kill_at_every_effect: "remove-alone";
     pull_image_survives_a_kill_at_every_effect: "pull-image";
     remove_image_survives_a_kill_at_every_effect: "remove-image";
 }

@@ -1,7 +1,7 @@
 //! The shim, and the spawner, are killed while the daemon stands at an effect: stopped there by a failpoint, and let go on after.
 
 use crate::effects;
-use crate::scenario::{ALL, Scenario};
+use crate::scenario::{Scenario, all};
 use crate::stage::Stage;
 use orlop_testkit::guard::processes;
 use orlop_testkit::{Code, Status, wait_until};
@@ -27,7 +27,7 @@ fn kill_everywhere(operation: &str, victim: Victim) {
     for effect in effects(operation) {
         for moment in ["before", "after"] {
             let point = format!("{effect}:{moment}");
-            let ways = ALL.iter().filter(|scenario| scenario.operation == operation);
+            let ways = all().filter(|scenario| scenario.operation == operation);
             let hits: Vec<Option<u32>> = ways.map(|scenario| kill(&mut stage, scenario, &point, victim)).collect();
             assert!(hits.iter().any(Option::is_some), "no scenario of {operation} comes by {point}");
             killed += hits.into_iter().flatten().sum::<u32>();
@@ -133,4 +133,7 @@ operations! {
     stop_sandbox_survives_its_shim, stop_sandbox_survives_the_spawner: "stop-sandbox";
     remove_container_survives_its_shim, remove_container_survives_the_spawner: "remove-container";
     remove_sandbox_survives_its_shim, remove_sandbox_survives_the_spawner: "remove-sandbox";
+    start_alone_survives_its_shim, start_alone_survives_the_spawner: "start-alone";
+    end_alone_survives_its_shim, end_alone_survives_the_spawner: "end-alone";
+    remove_alone_survives_its_shim, remove_alone_survives_the_spawner: "remove-alone";
 }

@@ -5,8 +5,10 @@
 //! A scenario is one way to do an operation; `scenario` has them all. An effect that no scenario comes by fails the run.
 #![allow(clippy::unwrap_used, reason = "this program is all tests")]
 
+mod alone;
 mod daemon;
 mod helpers;
+mod http;
 mod scenario;
 mod stage;
 
@@ -37,7 +39,7 @@ pub fn effects(operation: &str) -> Vec<String> {
 #[test]
 fn every_exported_operation_has_a_scenario_and_every_scenario_an_operation() {
     let mut exported: Vec<_> = operations().into_iter().map(|exported| exported.operation).collect();
-    let mut tried: Vec<_> = scenario::ALL.iter().map(|scenario| scenario.operation.to_owned()).collect();
+    let mut tried: Vec<_> = scenario::all().map(|scenario| scenario.operation.to_owned()).collect();
     exported.sort();
     tried.sort();
     tried.dedup();

@@ -21,7 +21,11 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: &[Scenario] = &[
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    OF_PODS.iter().chain(crate::alone::OF_CONTAINERS_ALONE)
+}
+
+const OF_PODS: &[Scenario] = &[
     Scenario {
         operation: "run-sandbox",
         name: "with a host port",

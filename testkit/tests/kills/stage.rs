@@ -13,9 +13,9 @@ const HOST_PORT: i32 = 18_080;
 /// How long the daemon may take to do what comes after an answer.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 /// How long after its last record a daemon may take to die.
-const LAST_MOMENT: Duration = Duration::from_millis(100);
+pub const LAST_MOMENT: Duration = Duration::from_millis(100);
 /// A program that goes on until it is told to end, and then ends well.
-const WAITS: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 1 & wait $!; done"];
+pub const WAITS: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 1 & wait $!; done"];
 
 /// Processor shares that a container is updated to.
 const UPDATE_SHARES: i64 = 300;
@@ -26,7 +26,7 @@ pub struct Stage {
     /// What the ground looks like when nothing is left of a scenario.
     clean: Snapshot,
     /// Numbers pods, so that no two scenarios share a name.
-    pods: u32,
+    pub pods: u32,
     pub pod: Option<Pod>,
     pub container: Option<String>,
     /// How the daemon ended, when it has.
@@ -35,12 +35,15 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
-        let lab = Lab::with_image();
+        let lab = Lab::with_docker();
         let clean = lab.guard.now();
         let mut stage = Self { lab, clean, pods: 0, pod: None, container: None, ended: None };
-        // Bridge, tables and folders come with the first pod and stay.
+        stage.pull().unwrap();
+        // Bridges, tables and folders come with the first pod and the first container, and stay.
         stage.begin();
         stage.run_pod().unwrap();
+        stage.create_alone().unwrap();
+        stage.start_alone().unwrap();
         stage.clear();
         stage.clean = stage.lab.guard.now();
         stage
@@ -176,6 +179,7 @@ impl Stage {
     /// Takes away what the scenario made and looks whether anything is left. Image and daemon stay.
     pub fn clear(&mut self) {
         self.lab.node.drain().unwrap();
+        self.clear_alone();
         if !self.has_image() {
             self.pull().unwrap();
         }

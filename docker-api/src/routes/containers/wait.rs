@@ -42,6 +42,7 @@ async fn wait(mut life: Life, condition: Condition) -> String {
     while !over(&life, condition, before) {
         life.changed().await;
     }
+    life.is_down().await;
     let end = life.end();
     let mut answer = json!({ "StatusCode": end.map_or(0, |ended| exit_code(&ended.exit)) });
     if let Some(wrong) = end.map(|ended| start_error(&ended.exit)).filter(|wrong| !wrong.is_empty()) {

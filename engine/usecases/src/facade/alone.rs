@@ -17,7 +17,11 @@ use orlop_model::sandbox::{SandboxEnd, SandboxSpec};
 use orlop_model::sandbox_state::{SandboxEvent, SandboxState};
 use orlop_model::{ContainerId, ErrorKind, Failure, SandboxId};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long who stops a container waits for its sandbox to go down. It takes some ten milliseconds where nothing hangs.
+const DOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A container to create, alone in a sandbox that ends with it.
 #[derive(Clone, Debug)]
@@ -120,6 +124,22 @@ impl Facade {
         let told = self.tell(&view.asked.spec.sandbox, |reply| Message::RemoveAlone { id, force, reply }).await;
         // What is not there is gone.
         told.unwrap_or(Ok(()))
+    }
+
+    /// Waits until a container alone that has ended holds neither ports nor an address any more, or starts again; at most
+    /// [`DOWN_WITHIN`]. Whoever hears of its end may want its ports at once.
+    pub async fn wait_down(&self, id: &ContainerId) {
+        let Ok(view) = self.own_container(id) else { return };
+        if view.state.task().is_some() || self.alone(&view).is_none() {
+            return;
+        }
+        let clock = &self.engine.node.ports.clock;
+        let late = clock.sleep_until(clock.now().plus(DOWN_WITHIN));
+        tokio::select! {
+            // What stands in its way is tried again, and told to who needs what it holds.
+            _ = self.wait_sandbox(&view.asked.spec.sandbox, None, SandboxWanted::Down) => {}
+            () = late => {}
+        }
     }
 
     /// Gives up a start that is still about the sandbox; says whether there was one.

@@ -29,7 +29,9 @@ impl Facade {
             return crate::signal::send(&self.engine.node, &view, signal).await;
         }
         let kill = ContainerEvent::StopAsked { grace: Duration::ZERO };
-        self.wait_container(&view, Some(kill), ContainerWanted::Ended).await
+        self.wait_container(&view, Some(kill), ContainerWanted::Ended).await?;
+        self.wait_down(id).await;
+        Ok(())
     }
 
     /// Stops a container by another signal than its own, kills it when the grace is over, and waits for its end.
@@ -54,6 +56,7 @@ impl Facade {
                 news = changes.next() => if news.is_none() { break },
             }
         }
+        self.wait_down(id).await;
         Ok(Changed::Yes)
     }
 
