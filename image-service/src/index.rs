@@ -2,9 +2,9 @@
 
 use crate::error::Error;
 use crate::record::ImageRecord;
-use orlop_model::reference::Reference;
 use orlop_model::image::{HeldName, Image};
 use orlop_model::image_removal::NamedBy;
+use orlop_model::reference::Reference;
 use orlop_model::{Digest, ImageId, Namespace};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

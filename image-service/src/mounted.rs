@@ -21,12 +21,7 @@ const WITH_ALL_BELOW: OpenTreeFlags =
     OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC).union(OpenTreeFlags::AT_RECURSIVE);
 
 /// Mounts `mounts` in `rootfs`, a detached mount. `place` is a folder of the node that is of no use otherwise.
-pub(crate) fn root(
-    rootfs: OwnedFd,
-    place: &Path,
-    mounts: &[Mount],
-    access: RootfsAccess,
-) -> Result<OwnedFd, Error> {
+pub(crate) fn root(rootfs: OwnedFd, place: &Path, mounts: &[Mount], access: RootfsAccess) -> Result<OwnedFd, Error> {
     let doing = "assemble a root with its mounts";
     let close = |rootfs: BorrowedFd<'_>| match access {
         RootfsAccess::ReadOnly => read_only(rootfs, Below::Untouched),

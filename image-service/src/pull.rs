@@ -54,11 +54,7 @@ impl Wanted {
 }
 
 /// Pulls an image, or waits for the same pull under way.
-pub(crate) async fn pull(
-    shared: Arc<Shared>,
-    wanted: Wanted,
-    listener: &dyn PullListener,
-) -> Result<Pulled, Failure> {
+pub(crate) async fn pull(shared: Arc<Shared>, wanted: Wanted, listener: &dyn PullListener) -> Result<Pulled, Failure> {
     let name = wanted.reference.to_string();
     let work = Arc::clone(&shared);
     let mut pull = shared.pulls.board(wanted.key(), move |board| {
@@ -86,7 +82,8 @@ async fn run(shared: &Arc<Shared>, wanted: &Wanted, board: &PullBoard) -> Result
     let node = Platform::of_node();
     let config_blob = manifest.config.clone();
     let parsed = ParsedConfig::parse(&config_blob.digest, config, manifest.layers.len(), &node)?;
-    let fetched = Fetched { reference: reference.clone(), documents, config_digest: config_blob.digest, config: parsed };
+    let fetched =
+        Fetched { reference: reference.clone(), documents, config_digest: config_blob.digest, config: parsed };
     // From here on nothing that this image needs is removed, also if another image that has it is.
     let lease = Lease::new(shared, fetched.needs());
     let fetched = Arc::new(fetched);

@@ -2,10 +2,10 @@
 
 use crate::error::Error;
 use crate::manifest::{self, MANIFEST_BYTES_MAX};
-use orlop_model::reference::Version;
 use crate::session::{Again, Fault, Session};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use orlop_model::Digest;
+use orlop_model::reference::Version;
 use reqwest::Response;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;

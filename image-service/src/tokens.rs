@@ -84,8 +84,8 @@ mod tests {
     use super::*;
     use crate::challenge::Bearer;
     use crate::hosts;
-    use orlop_model::reference::Reference;
     use orlop_model::image::Credentials;
+    use orlop_model::reference::Reference;
 
     fn key(host: &str, realm: &str, service: Option<&str>, scope: &str, credentials: Credentials) -> Key {
         let reference = Reference::parse(&format!("{host}/x")).unwrap();

@@ -91,7 +91,13 @@ impl HostPorts {
     }
 
     /// Chooses ports of the node for those that asked for any: the ones they have already, or the first free ones.
-    pub(crate) fn choose(&mut self, id: &str, to: Ipv4Addr, wishes: &[Wish], taken: &mut Vec<Mapping>) -> Result<(), Error> {
+    pub(crate) fn choose(
+        &mut self,
+        id: &str,
+        to: Ipv4Addr,
+        wishes: &[Wish],
+        taken: &mut Vec<Mapping>,
+    ) -> Result<(), Error> {
         let had = self.book.of(id).to_vec();
         for wish in wishes {
             let mine = |mapping: &&Mapping| wish.is_met_by(mapping) && mapping.to == to && !taken.contains(mapping);
@@ -107,7 +113,8 @@ impl HostPorts {
     fn first_free(&mut self, id: &str, to: Ipv4Addr, wish: &Wish, taken: &[Mapping]) -> Result<Mapping, Error> {
         let (first, last) = (*wish.numbers.start(), *wish.numbers.end());
         // Round robin, as with addresses: a port that was just given back is not at once another's.
-        let from = self.last_chosen.filter(|last| wish.numbers.contains(last)).map_or(first, |last| last.saturating_add(1));
+        let from =
+            self.last_chosen.filter(|last| wish.numbers.contains(last)).map_or(first, |last| last.saturating_add(1));
         for number in (from..=last).chain(first..from) {
             let port = NodePort { protocol: wish.protocol, address: wish.address, number };
             let is_own = taken.iter().any(|mapping| mapping.from.overlaps(&port));

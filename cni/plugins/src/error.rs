@@ -108,7 +108,9 @@ pub enum Error {
         user: String,
     },
     /// No port of some that could be chosen is free.
-    #[error("none of the ports {first} to {last} of the node is free: Bind for {address} failed: all ports are allocated")]
+    #[error(
+        "none of the ports {first} to {last} of the node is free: Bind for {address} failed: all ports are allocated"
+    )]
     NoPortFree {
         /// The first of them.
         first: u16,

@@ -147,7 +147,8 @@ pub async fn a_listener_hears_of_every_layer_before_the_pull_is_done(ground: imp
         for Heard(told) in heard {
             let told = told.into_inner().unwrap();
             let last = told.last().unwrap();
-            let done = last.layers.iter().all(|layer| matches!(layer.stage, LayerStage::Present | LayerStage::Complete));
+            let done =
+                last.layers.iter().all(|layer| matches!(layer.stage, LayerStage::Present | LayerStage::Complete));
             assert!(done && !last.layers.is_empty(), "{last:?}");
         }
     }
@@ -205,12 +206,8 @@ pub async fn what_another_holds_is_not_removed_as_a_whole(ground: impl ImagesGro
     assert_eq!(refusal.kind, ErrorKind::WrongState);
     assert!(refusal.message.contains("two") && refusal.message.contains("own/name"), "{refusal}");
     remove(&ground, "own/name", RemovalRule::Named, &[]).await.unwrap();
-    let user = ImageUser {
-        image: image.id.clone(),
-        container: container_id("c"),
-        namespace: owner("two"),
-        running: false,
-    };
+    let user =
+        ImageUser { image: image.id.clone(), container: container_id("c"), namespace: owner("two"), running: false };
     refused(remove(&ground, &image.tags[0], RemovalRule::Whole, &[user]).await, ErrorKind::WrongState);
     let there = ground.images().find(&image.tags[0]).await.unwrap().unwrap();
     assert_eq!((there.tags, there.digests), (image.tags.clone(), image.digests.clone()));

@@ -244,7 +244,12 @@ mod tests {
         }
     }
 
-    fn ask(image: &Image, reference: &str, rule: RemovalRule, users: &[ImageUser]) -> Result<(Vec<String>, Fate), String> {
+    fn ask(
+        image: &Image,
+        reference: &str,
+        rule: RemovalRule,
+        users: &[ImageUser],
+    ) -> Result<(Vec<String>, Fate), String> {
         let named_by = Reference::parse(reference).map_or(NamedBy::Id, NamedBy::Name);
         let by = Namespace("own".to_owned());
         let removal = Removal { reference: reference.to_owned(), by, rule, users: users.to_vec() };
@@ -304,7 +309,13 @@ mod tests {
                 Some(&stopped),
                 format!("{delete} (must be forced) - image is being used by stopped container {}", short.1),
             ),
-            (&two, &id(), Named, None, format!("{delete} (must be forced) - image is referenced in multiple repositories")),
+            (
+                &two,
+                &id(),
+                Named,
+                None,
+                format!("{delete} (must be forced) - image is referenced in multiple repositories"),
+            ),
         ] {
             let users: Vec<_> = user.into_iter().cloned().collect();
             assert_eq!(ask(image, reference, rule, &users), Err(expected));
@@ -329,7 +340,10 @@ mod tests {
         let held = |by: &str| HeldName { name: "docker.io/library/x:1".to_owned(), by: Namespace(by.to_owned()) };
         image.held = vec![held("own")];
         let whole = |image: &Image, users: &[ImageUser]| ask(image, "y:1", RemovalRule::Whole, users);
-        assert_eq!(whole(&image, &[user("own", true)]).unwrap(), (vec!["x".into(), "y".into(), "x".into()], Fate::Goes));
+        assert_eq!(
+            whole(&image, &[user("own", true)]).unwrap(),
+            (vec!["x".into(), "y".into(), "x".into()], Fate::Goes)
+        );
         let by_container = whole(&image, &[user("docker", false)]).unwrap_err();
         assert!(by_container.contains("held by docker: its container cccc"), "{by_container}");
         image.held.push(held("docker"));

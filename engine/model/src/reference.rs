@@ -103,8 +103,11 @@ impl Reference {
             check_component(component)?;
         }
         let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
-        let path =
-            if host == DEFAULT_HOST && !path.contains('/') { format!("{DEFAULT_FOLDER}{path}") } else { path.to_owned() };
+        let path = if host == DEFAULT_HOST && !path.contains('/') {
+            format!("{DEFAULT_FOLDER}{path}")
+        } else {
+            path.to_owned()
+        };
         let length = host.len() + 1 + path.len();
         if length > NAME_BYTES_MAX {
             return Err(BadReference::NameTooLong(length));

@@ -36,12 +36,8 @@ impl Network for World {
             };
             self.effect("attach").await?;
             let addresses = vec![address.into()];
-            self.answers(vec![Attachment {
-                network,
-                interface: "eth0".to_owned(),
-                addresses,
-                ..Attachment::default()
-            }]).await
+            self.answers(vec![Attachment { network, interface: "eth0".to_owned(), addresses, ..Attachment::default() }])
+                .await
         })
     }
 

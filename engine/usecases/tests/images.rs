@@ -13,10 +13,8 @@ use support::{DOCKER, container, image, pod, world};
 async fn a_container_of_one_facade_pins_its_image_to_all_others() {
     let world = world(1, 0);
     let engine = Engine::start(world.ports()).await.unwrap().0;
-    let (own, other) = (
-        engine.facade(support::namespace(), DOCKER),
-        engine.facade(Namespace("other".to_owned()), DOCKER),
-    );
+    let (own, other) =
+        (engine.facade(support::namespace(), DOCKER), engine.facade(Namespace("other".to_owned()), DOCKER));
     let images = own.images().list().await.unwrap();
     assert_eq!((own.pinned(&images), other.pinned(&images)), (vec![false], vec![false]));
     let pod = own.run_sandbox(pod("a")).await.unwrap();

@@ -112,7 +112,7 @@ pub(super) fn is_kernels(found: BorrowedFd<'_>) -> Result<bool, Errno> {
 pub(super) fn refuse_kernels(found: BorrowedFd<'_>, path: &[u8]) -> Result<(), Error> {
     if is_kernels(found).map_err(|errno| of_path(path, errno))? {
         let why = "it is in a file system of the kernel, such as /proc or /sys, which holds no files".to_owned();
-        return Err(Error::Forbidden { path: super::pack::shown(path), why });
+        return Err(Error::Forbidden { path: shown_from_root(path), why });
     }
     Ok(())
 }
@@ -121,9 +121,16 @@ pub(super) fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
+/// Returns a path as the kernel takes it as its container has it, for messages.
+fn shown_from_root(path: &[u8]) -> String {
+    let path = path.strip_suffix(b".").unwrap_or(path);
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    super::pack::shown(&[b"/", path.strip_prefix(b"/").unwrap_or(path)].concat())
+}
+
 /// Says what it means that a path could not be resolved.
 pub(super) fn of_path(path: &[u8], errno: Errno) -> Error {
-    let shown = super::pack::shown(path);
+    let shown = shown_from_root(path);
     match errno {
         Errno::NOENT | Errno::NOTDIR => Error::Missing { what: format!("there is no {shown} in the container") },
         Errno::LOOP => Error::BadPath { path: shown, why: "it has too many links, or one of the kernel's".to_owned() },

@@ -87,13 +87,11 @@ fn member(builder: &mut tar::Builder<Vec<u8>>, name: &str, kind: tar::EntryType,
     header.set_mtime(1_000_000_000);
     let bytes = &mut header.as_old_mut().name;
     bytes[..name.len()].copy_from_slice(name.as_bytes());
-    let data = match kind {
-        tar::EntryType::Symlink | tar::EntryType::Link => {
-            header.set_link_name_literal(text).unwrap();
-            ""
-        }
-        _ => text,
-    };
+    let is_link = matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link);
+    if is_link {
+        header.set_link_name_literal(text).unwrap();
+    }
+    let data = if is_link { "" } else { text };
     header.set_size(data.len() as u64);
     header.set_cksum();
     builder.append(&header, data.as_bytes()).unwrap();
@@ -111,7 +109,8 @@ use tar::EntryType::{Directory, Fifo, Link, Regular, Symlink};
 
 fn names(archive: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(archive);
-    let entries = archive.entries().unwrap().map(|entry| String::from_utf8(entry.unwrap().path_bytes().to_vec()).unwrap());
+    let entries =
+        archive.entries().unwrap().map(|entry| String::from_utf8(entry.unwrap().path_bytes().to_vec()).unwrap());
     let mut names: Vec<_> = entries.collect();
     names.sort();
     names

@@ -204,13 +204,7 @@ impl Unpacker<'_> {
         Ok(Standing::Nothing)
     }
 
-    fn directory(
-        &self,
-        folder: BorrowedFd<'_>,
-        name: &[u8],
-        entry: &Entry,
-        standing: &Standing,
-    ) -> Result<(), Error> {
+    fn directory(&self, folder: BorrowedFd<'_>, name: &[u8], entry: &Entry, standing: &Standing) -> Result<(), Error> {
         match standing {
             Standing::Folder => {}
             Standing::Nothing | Standing::Other => rustix::fs::mkdirat(folder, name, Mode::RWXU)

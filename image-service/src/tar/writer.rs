@@ -67,7 +67,8 @@ fn records(entry: &Entry) -> Vec<u8> {
             record(&mut records, key.as_bytes(), name);
         }
     }
-    for (key, number, digits) in [("size", entry.size, 11), ("uid", entry.uid.into(), 7), ("gid", entry.gid.into(), 7)] {
+    for (key, number, digits) in [("size", entry.size, 11), ("uid", entry.uid.into(), 7), ("gid", entry.gid.into(), 7)]
+    {
         if number >> (3 * digits) != 0 {
             record(&mut records, key.as_bytes(), number.to_string().as_bytes());
         }
@@ -146,7 +147,11 @@ mod tests {
             // Theirs takes the end of a line for the end of a record.
             return;
         }
-        let theirs = ::tar::Archive::new(&bytes[..]).entries().unwrap().map(|entry| entry.unwrap().path_bytes().to_vec()).collect::<Vec<_>>();
+        let theirs = ::tar::Archive::new(&bytes[..])
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path_bytes().to_vec())
+            .collect::<Vec<_>>();
         assert_eq!(theirs, std::slice::from_ref(&entry.path));
     }
 

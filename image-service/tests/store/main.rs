@@ -5,6 +5,7 @@ mod bench;
 mod containers;
 mod contract;
 mod crash;
+mod files;
 mod hostile;
 mod pulls;
 mod servers;

@@ -74,7 +74,7 @@ async fn speed_of_an_image_of_8_layers() {
     for (store, id) in &stores {
         store.drop_rootfs(&crate::bench::container("c")).await.unwrap();
         let time = Instant::now();
-        remove(&store, &id.to_string()).await.unwrap();
+        remove(store, &id.to_string()).await.unwrap();
         removals.push(time.elapsed());
     }
     for (what, times) in [("pull", pulls), ("pull again", again), ("prepare and rootfs", mounts), ("remove", removals)]

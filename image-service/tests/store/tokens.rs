@@ -159,9 +159,10 @@ async fn hostile_realms_are_told_nothing() {
     ] {
         let server = Fake::start(vec![("/v2/", challenge(header))]);
         let name = format!("{}/x:1", server.host());
-        for request in
-            [with_password(&name, PASSWORD), PullRequest { reference: name, credentials: Credentials::Anonymous, owner: owner() }]
-        {
+        for request in [
+            with_password(&name, PASSWORD),
+            PullRequest { reference: name, credentials: Credentials::Anonymous, owner: owner() },
+        ] {
             refused(bench.store.pull(&request, &Unheard).await, unavailable, &[word]);
         }
         assert_eq!((server.asked("authorization"), server.asked("get")), (0, 2), "{header}");

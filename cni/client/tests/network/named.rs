@@ -99,7 +99,10 @@ fn port_of_a_range_is_the_first_that_nobody_has() {
     let port = |pod: &Pod| pod.join(&networks, "bridge", std::slice::from_ref(&range)).map(|a| a.ports[0].host_port);
     assert_eq!((port(&one).unwrap(), port(&two).unwrap()), (8001, 8002));
     let refused = port(&three).unwrap_err();
-    assert!(refused.message.contains("8000 to 8002") && refused.message.contains("all ports are allocated"), "{refused}");
+    assert!(
+        refused.message.contains("8000 to 8002") && refused.message.contains("all ports are allocated"),
+        "{refused}"
+    );
     run(networks.detach(&one.id)).unwrap();
     assert_eq!(port(&three).unwrap(), 8001);
 }
@@ -116,5 +119,5 @@ fn port_that_is_taken_is_refused_in_words_that_docker_users_know() {
     let spec = SandboxSpec { ports: vec![tcp(8080, 80)], ..spec() };
     let refused = run(networks.attach(&pod.id, &spec, pod.namespace())).unwrap_err();
     assert!(refused.message.contains("Bind for 0.0.0.0:8080 failed: port is already allocated"), "{refused}");
-    assert_eq!(run(networks.leftovers()).unwrap(), [one.id.clone()]);
+    assert_eq!(run(networks.leftovers()).unwrap(), std::slice::from_ref(&one.id));
 }
