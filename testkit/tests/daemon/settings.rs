@@ -32,6 +32,9 @@ fn start_that_would_share_a_name_with_a_live_daemon_is_refused_and_names_it() {
         ("--bridge", "orl-one".to_owned()),
         ("--subnet", "10.77.0.0/16".to_owned()),
         ("--nft-table", "orl_one".to_owned()),
+        ("--docker-bridge", "orl-one-d".to_owned()),
+        ("--docker-subnet", "10.78.0.0/16".to_owned()),
+        ("--docker-nft-table", "orl_one_d".to_owned()),
         ("--cgroup-root", ground.cgroup()),
         ("--ipam-dir", folder("ipam")),
     ];
@@ -39,7 +42,8 @@ fn start_that_would_share_a_name_with_a_live_daemon_is_refused_and_names_it() {
     let one = Node::start_on(ground.clone(), &settings);
     let shares = own.iter().cloned().chain([("--root", folder("root")), ("--run", folder("run"))]);
     // A part of another's subnet is shared as well.
-    for (flag, value) in shares.chain([("--subnet", "10.77.3.0/24".to_owned())]) {
+    let parts = [("--subnet", "10.77.3.0/24"), ("--docker-subnet", "10.77.3.0/24"), ("--subnet", "10.78.0.0/17")];
+    for (flag, value) in shares.chain(parts.map(|(flag, value)| (flag, value.to_owned()))) {
         let mut two = Node::prepare(beside.clone(), &[(flag, &value)]);
         let (status, said) = two.start_refused();
         assert!(!status.success(), "{flag}: {status}");
