@@ -29,7 +29,6 @@ mod measure;
 mod merge;
 mod metrics;
 mod moments;
-mod mounted;
 mod names;
 mod overlay;
 mod progress;

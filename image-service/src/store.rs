@@ -279,7 +279,7 @@ impl Images for Store {
         access: RootfsAccess,
     ) -> Answer<'a, Result<OwnedFd, Failure>> {
         let (container, mounts) = (container.clone(), mounts.to_vec());
-        self.run(move |shared| crate::mounted::root(shared.rootfs(&container)?, &shared.disk.empty(), &mounts, access))
+        Box::pin(async move { Ok(archive::root_with_mounts(&self.shared, container, mounts, access).await?) })
     }
 
     fn stat_file<'a>(&'a self, root: OwnedFd, path: &'a Path) -> Answer<'a, Result<FileStat, Failure>> {

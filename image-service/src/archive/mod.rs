@@ -11,6 +11,7 @@
 //! Bytes travel by pipes, the work is done on threads for it, few at once.
 
 mod cleaned;
+mod mounted;
 mod pack;
 mod pipe;
 mod root;
@@ -21,8 +22,9 @@ mod unpack;
 
 use crate::error::Error;
 use crate::store::Shared;
-use orlop_model::Failure;
+use orlop_model::container::{Mount, RootfsAccess};
 use orlop_model::files::{FileStat, Packing, Unpack};
+use orlop_model::{ContainerId, Failure};
 use rustix::pipe::PipeFlags;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -37,26 +39,37 @@ pub(crate) const ARCHIVES_AT_ONCE: usize = 32;
 /// Looks at a path.
 pub(crate) async fn stat(shared: &Arc<Shared>, root: OwnedFd, path: &Path) -> Result<FileStat, Error> {
     let path = path.as_os_str().as_bytes().to_vec();
-    shared.blocking(move |_| stat::stat(&root::Root::new(root), &cleaned::Path::parse(&path)?)).await
+    aside(place(&shared.archive_places)?, move || stat::stat(&root::Root::new(root), &cleaned::Path::parse(&path)?))
+        .await
+}
+
+/// Assembles the root of a container that does not run, with the mounts it would have.
+pub(crate) async fn root_with_mounts(
+    shared: &Arc<Shared>,
+    container: ContainerId,
+    mounts: Vec<Mount>,
+    access: RootfsAccess,
+) -> Result<OwnedFd, Error> {
+    let place = place(&shared.archive_places)?;
+    let shared = Arc::clone(shared);
+    aside(place, move || mounted::root(shared.rootfs(&container)?, &shared.disk.empty(), &mounts, access)).await
 }
 
 /// Begins to pack what a path names.
 pub(crate) async fn pack(shared: &Arc<Shared>, root: OwnedFd, path: &Path) -> Result<Packing, Error> {
     let place = place(&shared.archive_places)?;
     let bytes = path.as_os_str().as_bytes().to_vec();
-    let looked = shared.blocking(move |_| {
+    let look = move || {
         let (root, path) = (root::Root::new(root), cleaned::Path::parse(&bytes)?);
         let stat = stat::stat(&root, &path)?;
         let from = root.open(&path, root::Last::Itself)?;
-        Ok((stat, path, from))
-    });
-    let (stat, path, from) = looked.await?;
+        Ok((place, stat, path, from))
+    };
+    let (place, stat, path, from) = aside((), look).await?;
     let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
     let (archive, end) = rustix::pipe::pipe_with(flags).map_err(Error::errno("make a pipe for an archive"))?;
-    let work = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        pack::pack(from, &path, end)
-    });
+    // Begun here and now: whoever reads the archive need not wait for its end meanwhile.
+    let work = tokio::spawn(aside(place, move || pack::pack(from, &path, end)));
     let ended = Box::pin(async move {
         let done = work.await.unwrap_or_else(|error| Err(died(error)));
         done.map_err(|error| Failure::from(error).while_trying("pack an archive"))
@@ -66,12 +79,20 @@ pub(crate) async fn pack(shared: &Arc<Shared>, root: OwnedFd, path: &Path) -> Re
 
 /// Unpacks an archive.
 pub(crate) async fn unpack(shared: &Arc<Shared>, root: OwnedFd, wanted: Unpack) -> Result<(), Error> {
-    let place = place(&shared.archive_places)?;
-    let work = tokio::task::spawn_blocking(move || {
+    aside(place(&shared.archive_places)?, move || unpack::unpack(&root::Root::new(root), wanted)).await
+}
+
+/// Does blocking work on a thread for it, apart from all other work of the store: what a container has mounted may hang, and
+/// must then hold up nobody's start. `place` is kept as long.
+async fn aside<P: Send + 'static, T: Send + 'static>(
+    place: P,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(move || {
         let _place = place;
-        unpack::unpack(&root::Root::new(root), wanted)
+        work()
     });
-    work.await.unwrap_or_else(|error| Err(died(error)))
+    done.await.unwrap_or_else(|error| Err(died(error)))
 }
 
 fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {

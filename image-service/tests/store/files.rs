@@ -173,9 +173,9 @@ async fn client_that_goes_away_ends_the_work() {
     refused(cut, ErrorKind::InvalidArgument, &["ends in the middle"]);
     // As many as there are places for stand still; one more is refused, and with one gone there is a place again.
     let mut standing = Vec::new();
+    let mounted = ground.root(&mounts, RootfsAccess::ReadWrite).await;
     let more = loop {
-        let root = ground.root(&mounts, RootfsAccess::ReadWrite).await;
-        match ground.bench.store.pack_files(root, Path::new("/data")).await {
+        match ground.bench.store.pack_files(mounted.try_clone().unwrap(), Path::new("/data")).await {
             Ok(packing) => standing.push(packing),
             Err(failure) => break failure,
         }
