@@ -4,7 +4,7 @@
 //! looked up, and made, within the root, so that an image's links lead nowhere else.
 
 use crate::error::Error;
-use orlop_model::container::{Mount, MountAccess, RootfsAccess};
+use orlop_model::container::{Mount, MountAccess, MountDepth, RootfsAccess};
 use orlop_sys::mount::{Below, set_attributes};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, openat2};
 use rustix::io::Errno;
@@ -16,9 +16,11 @@ use std::path::Path;
 /// `MOUNT_ATTR_RDONLY` of mount_setattr(2).
 const READ_ONLY: u64 = 0x1;
 
-/// How a tree is copied: as a mount of its own, with all that is mounted below.
-const WITH_ALL_BELOW: OpenTreeFlags =
-    OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC).union(OpenTreeFlags::AT_RECURSIVE);
+/// How a tree is copied: as a mount of its own.
+const ALONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
+
+/// The same with all that is mounted below.
+const WITH_ALL_BELOW: OpenTreeFlags = ALONE.union(OpenTreeFlags::AT_RECURSIVE);
 
 /// Mounts `mounts` in `rootfs`, a detached mount. `place` is a folder of the node that is of no use otherwise.
 pub(crate) fn root(rootfs: OwnedFd, place: &Path, mounts: &[Mount], access: RootfsAccess) -> Result<OwnedFd, Error> {
@@ -46,7 +48,11 @@ pub(crate) fn root(rootfs: OwnedFd, place: &Path, mounts: &[Mount], access: Root
 
 fn add(root: BorrowedFd<'_>, mount: &Mount) -> Result<(), Error> {
     let failed = |errno| Error::errno(format!("mount {:?} of the node at {:?}", mount.source, mount.target))(errno);
-    let source = open_tree(CWD, &mount.source, WITH_ALL_BELOW).map_err(failed)?;
+    let depth = match mount.depth {
+        MountDepth::Whole => WITH_ALL_BELOW,
+        MountDepth::Single => ALONE,
+    };
+    let source = open_tree(CWD, &mount.source, depth).map_err(failed)?;
     match mount.access {
         MountAccess::ReadWrite => {}
         MountAccess::ReadOnly => read_only(source.as_fd(), Below::Untouched)?,

@@ -1,7 +1,7 @@
 //! Files of containers: packed, unpacked, with and without what the node has mounted in them.
 
 use crate::bench::{Bench, container, image, refused};
-use orlop_model::container::{Mount, MountAccess, Propagation, RootfsAccess};
+use orlop_model::container::{Mount, MountAccess, RootfsAccess};
 use orlop_model::files::{FileKind, Overwrite, Unpack};
 use orlop_model::ports::Images;
 use orlop_model::{ContainerId, ErrorKind};
@@ -30,8 +30,7 @@ impl Ground {
     }
 
     fn mount(&self, target: &str, access: MountAccess) -> Mount {
-        let (source, propagation) = (self.outside.path().to_owned(), Propagation::Private);
-        Mount { target: target.into(), source, access, propagation }
+        Mount { access, ..Mount::new(target, self.outside.path()) }
     }
 
     async fn root(&self, mounts: &[Mount], access: RootfsAccess) -> OwnedFd {
