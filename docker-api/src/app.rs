@@ -13,7 +13,6 @@ use orlop_model::record::Durability;
 use orlop_model::{ContainerId, Namespace, Timestamp};
 use orlop_usecases::{Changed, Facade, Policy};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -90,8 +89,6 @@ pub(crate) struct App {
     pub(crate) execs: Execs,
     /// What is to be told once something has happened to a container.
     after: Mutex<Vec<(ContainerId, Trigger, &'static str)>>,
-    /// Where the log of a container's latest run begins, bytes.
-    run_begins: Mutex<HashMap<ContainerId, u64>>,
 }
 
 /// A panic while such a lock was held left a map that is whole.
@@ -114,7 +111,6 @@ impl App {
             began: crate::time::now(),
             execs: Execs::default(),
             after: Mutex::default(),
-            run_begins: Mutex::default(),
         })
     }
 
@@ -140,7 +136,6 @@ impl App {
         self.names.release_all(id);
         self.execs.forget(id);
         lock(&self.after).retain(|(there, ..)| there != id);
-        lock(&self.run_begins).remove(id);
         self.forget_files(id);
     }
 
@@ -155,23 +150,10 @@ impl App {
         }
     }
 
-    /// Starts a container. Where its log ends now, that of this run begins.
+    /// Starts a container for its user.
     pub(crate) async fn start(&self, found: &Found) -> Result<Changed> {
         let id = found.id();
-        let log = found.view.asked.spec.log.as_ref().map(|log| log.directory.join(&log.file));
-        let written = log.and_then(|path| fs::metadata(path).ok()).map_or(0, |there| there.len());
-        lock(&self.run_begins).insert(id.clone(), written);
         self.policies.start(id).await
-    }
-
-    /// Forgets where the log of a run began that ends now: another one begins by itself.
-    pub(crate) fn run_ends(&self, id: &ContainerId) {
-        lock(&self.run_begins).remove(id);
-    }
-
-    /// Returns where the log of a container's latest run begins, if this daemon started it.
-    pub(crate) fn run_begins(&self, id: &ContainerId) -> Option<u64> {
-        lock(&self.run_begins).get(id).copied()
     }
 
     /// Removes a container. Its name is free when this returns.

@@ -4,7 +4,11 @@
 
 use crate::dto::exec::ExecRequest;
 use orlop_model::ContainerId;
+use orlop_model::streams::TerminalSize;
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Programs remembered at a time; the oldest that have ended are forgotten first.
@@ -28,6 +32,8 @@ pub(crate) struct Exec {
     pub(crate) asked: ExecRequest,
     number: u64,
     state: Mutex<ExecState>,
+    /// Its terminal, while it runs with one.
+    terminal: Mutex<Option<OwnedFd>>,
 }
 
 /// Where a program is in its life.
@@ -66,7 +72,14 @@ impl Execs {
             inner.by_id.remove(&oldest);
         }
         inner.next += 1;
-        let exec = Exec { id: id.clone(), container, asked, number: inner.next, state: Mutex::new(ExecState::Created) };
+        let exec = Exec {
+            id: id.clone(),
+            container,
+            asked,
+            number: inner.next,
+            state: Mutex::new(ExecState::Created),
+            terminal: Mutex::default(),
+        };
         let exec = Arc::new(exec);
         inner.by_id.insert(id, Arc::clone(&exec));
         Some(exec)
@@ -117,6 +130,22 @@ impl Exec {
     /// Remembers what has become of it.
     pub(crate) fn become_(&self, state: ExecState) {
         *lock(&self.state) = state;
+        if matches!(state, ExecState::Ended { .. }) {
+            lock(&self.terminal).take();
+        }
+    }
+
+    /// Keeps its terminal, to set its size.
+    pub(crate) fn keep_terminal(&self, terminal: &OwnedFd) {
+        // Without a descriptor to spare it can't be resized, and runs all the same.
+        *lock(&self.terminal) = terminal.try_clone().ok();
+    }
+
+    /// Sets the size of its terminal; `None` when it has none.
+    pub(crate) fn resize(&self, size: TerminalSize) -> Option<io::Result<()>> {
+        let terminal = lock(&self.terminal);
+        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        terminal.as_ref().map(|terminal| tcsetwinsize(terminal, size).map_err(io::Error::from))
     }
 }
 

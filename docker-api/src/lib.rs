@@ -23,6 +23,7 @@ mod names;
 mod news;
 mod policy;
 mod routes;
+mod seam;
 mod stream;
 mod time;
 mod translate;

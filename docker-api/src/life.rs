@@ -67,6 +67,20 @@ impl Life {
         self.facade.wait_down(&self.id).await;
     }
 
+    /// Waits until its process has been started, though it may have ended since; false when it is gone without that.
+    pub(crate) async fn next_run(&mut self) -> bool {
+        let before = self.end().map(|ended| ended.finished);
+        loop {
+            if self.started().is_some() || self.end().map(|ended| ended.finished) != before {
+                return true;
+            }
+            if self.view.is_none() {
+                return false;
+            }
+            self.changed().await;
+        }
+    }
+
     /// Waits until anything about it changes.
     pub(crate) async fn changed(&mut self) {
         loop {

@@ -63,7 +63,13 @@ fn tell(app: &App, change: &Change) {
 }
 
 /// Tells that what policies saw of its health has changed.
-fn tell_of_health(app: &App, change: &Change, old: &ContainerView, new: &ContainerView, attributes: &BTreeMap<String, String>) {
+fn tell_of_health(
+    app: &App,
+    change: &Change,
+    old: &ContainerView,
+    new: &ContainerView,
+    attributes: &BTreeMap<String, String>,
+) {
     let (before, after) = (Annex::read(old), Annex::read(new));
     let word = after.health_word(&new.state);
     if matches!(word, "healthy" | "unhealthy") && word != before.health_word(&old.state) {

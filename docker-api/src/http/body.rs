@@ -45,6 +45,12 @@ pub(crate) async fn json<T: DeserializeOwned>(
     }
 }
 
+/// Reads a body that nobody wants, within the same bounds.
+pub(crate) async fn skip(body: Incoming) {
+    // What is over them is left unread: the connection ends with the answer.
+    drop(read(body).await);
+}
+
 /// Reads a whole body.
 async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     let limited = Limited::new(body, JSON_BYTES_MAX).collect();

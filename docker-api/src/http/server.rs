@@ -1,7 +1,8 @@
 //! The server: connections within a bound, each request found in the table and answered.
 
+use super::body;
 use super::error::ApiError;
-use super::operation::{self, Operation};
+use super::operation;
 use super::query::Query;
 use super::reply::{self, Reply};
 use super::version::{self, Version};
@@ -101,9 +102,17 @@ async fn answer_all(stream: UnixStream, app: Arc<App>) {
 async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
     let began = Instant::now();
     let metrics = app.metrics.clone();
-    let (operation, answered) = match find(&app, request) {
-        Ok((operation, call)) => (Some(operation), routes::answer(operation, call).await),
-        Err(error) => (None, Err(error)),
+    let (operation, answered) = match find(&request) {
+        Ok((version, found)) => {
+            metrics.unknown.inc_by(found.unknown);
+            let call = Call { app, version, names: found.names, query: found.query, request };
+            (Some(found.operation), routes::answer(found.operation, call).await)
+        }
+        Err(error) => {
+            // A client that is still writing would not read the answer.
+            body::skip(request.into_body()).await;
+            (None, Err(error))
+        }
     };
     let mut answer = answered.unwrap_or_else(|error| {
         if error.status() == StatusCode::INTERNAL_SERVER_ERROR {
@@ -119,12 +128,10 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
     answer
 }
 
-fn find(app: &Arc<App>, request: Request<Incoming>) -> Result<(Operation, Call), ApiError> {
+fn find(request: &Request<Incoming>) -> Result<(Version, operation::Found), ApiError> {
     let (version, path) = version::split(request.uri().path())?;
     let found = operation::find(request.method(), path, request.uri().query().unwrap_or_default())?;
-    app.metrics.unknown.inc_by(found.unknown);
-    let call = Call { app: Arc::clone(app), version, names: found.names, query: found.query, request };
-    Ok((found.operation, call))
+    Ok((version, found))
 }
 
 /// Puts on what every answer bears.

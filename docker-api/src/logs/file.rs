@@ -32,6 +32,8 @@ impl Streams {
 pub(crate) struct LogFile {
     file: File,
     at: u64,
+    /// Where reading ends; `None` at the end of the file.
+    end: Option<u64>,
     /// Bytes read beyond the last line break.
     rest: Vec<u8>,
 }
@@ -39,13 +41,19 @@ pub(crate) struct LogFile {
 impl LogFile {
     /// Reads from `at`, which is where a line begins.
     pub(crate) fn new(file: File, at: u64) -> Self {
-        Self { file, at, rest: Vec::new() }
+        Self { file, at, end: None, rest: Vec::new() }
+    }
+
+    /// Reads no further than this byte.
+    pub(crate) fn end_at(&mut self, end: u64) {
+        self.end = Some(end);
     }
 
     /// Hands the next whole lines to `each`; returns whether there were any bytes.
     pub(crate) fn read(&mut self, mut each: impl FnMut(Line<'_>)) -> io::Result<bool> {
         let held = self.rest.len();
-        self.rest.resize(held + BLOCK_BYTES, 0);
+        let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.at));
+        self.rest.resize(held + usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK_BYTES), 0);
         let read = self.file.read_at(&mut self.rest[held..], self.at);
         let read = match read {
             Ok(read) => read,

@@ -24,6 +24,12 @@ impl Follow {
         Self { log: LogFile::new(file, at), watch, over: false }
     }
 
+    /// Reads no further than this byte, which is where a line begins.
+    pub(crate) fn up_to(mut self, bytes: u64) -> Self {
+        self.log.end_at(bytes);
+        self
+    }
+
     /// Opens a log to be followed. The watch is there before the first byte is read.
     pub(crate) fn open(path: &Path, at: u64) -> io::Result<Self> {
         let watch = Watch::new(path)?;

@@ -1,14 +1,14 @@
 //! What each operation does, one file each.
 
 pub(crate) mod containers;
+mod exec;
 mod images;
 pub(crate) mod networks;
 mod system;
 mod volumes;
 
-pub(crate) use system::info::architecture;
+pub(crate) use system::info::{architecture, memory_bytes};
 
-use crate::http::error::ApiError;
 use crate::http::operation::Operation as O;
 use crate::http::reply::Answered;
 use crate::http::server::Call;
@@ -40,6 +40,11 @@ pub(crate) async fn answer(operation: O, call: Call) -> Answered {
         O::ContainerRename => containers::rename::answer(&call).await,
         O::ContainerPause => containers::freeze::pause(&call).await,
         O::ContainerUnpause => containers::freeze::unpause(&call).await,
+        O::ContainerAttach => containers::attach::answer(call),
+        O::ContainerStats => containers::stats::answer(&call).await,
+        O::ContainerArchiveHead => containers::archive::head(&call).await,
+        O::ContainerArchiveGet => containers::archive::get(&call).await,
+        O::ContainerArchivePut => containers::archive::put(call).await,
         O::ContainerWait => containers::wait::answer(&call),
         O::ContainerRemove => containers::remove::answer(&call).await,
         O::ContainerPrune => containers::prune::answer(&call).await,
@@ -50,6 +55,11 @@ pub(crate) async fn answer(operation: O, call: Call) -> Answered {
         O::ImageTag => images::tag::answer(&call).await,
         O::ImageRemove => images::remove::answer(&call).await,
         O::ImagePrune => images::prune::answer(&call).await,
-        _ => Err(ApiError::not_built(format!("{operation:?}"))),
+        O::ContainerTop => containers::top::answer(&call).await,
+        O::ContainerResize => containers::resize::answer(&call).await,
+        O::ExecCreate => exec::create::answer(call).await,
+        O::ExecStart => exec::start::answer(call).await,
+        O::ExecResize => exec::resize::answer(&call),
+        O::ExecInspect => exec::inspect::answer(&call),
     }
 }

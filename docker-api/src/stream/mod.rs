@@ -5,3 +5,4 @@ pub(crate) mod client;
 pub(crate) mod detach;
 pub(crate) mod frame;
 pub(crate) mod pipe;
+pub(crate) mod process;

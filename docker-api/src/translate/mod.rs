@@ -13,6 +13,7 @@ pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod security;
 pub(crate) mod signal;
+pub(crate) mod terminal;
 
 use crate::http::error::ApiError;
 

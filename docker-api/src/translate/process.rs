@@ -107,9 +107,12 @@ fn rlimit(asked: &Ulimit) -> Result<Rlimit> {
     Ok(Rlimit { name: format!("RLIMIT_{}", name.to_ascii_uppercase()), soft, hard })
 }
 
-/// Checks the variables of an exec.
-pub(crate) fn exec_environment(asked: &[String]) -> Vec<(String, Vec<u8>)> {
-    asked.iter().filter_map(|text| variable(text)).collect()
+/// Returns the variables of an exec, beside those of its container.
+pub(crate) fn exec_environment(asked: &[String], tty: bool) -> Vec<(String, Vec<u8>)> {
+    let asked: Vec<(String, Vec<u8>)> = asked.iter().filter_map(|text| variable(text)).collect();
+    let terminal =
+        (tty && asked.iter().all(|(name, _)| name != "TERM")).then(|| ("TERM".to_owned(), b"xterm".to_vec()));
+    terminal.into_iter().chain(asked).collect()
 }
 
 #[cfg(test)]

@@ -1,3 +1,8 @@
 //! The stock docker CLI over a whole daemon, its spawner and its shims.
 
+mod archive;
+mod foreground;
 mod life;
+mod refusals;
+mod settings;
+mod streams;

@@ -75,6 +75,11 @@ async fn create(
         check_source(mount)?;
     }
     make_folder(&folder)?;
+    if let Some(log) = &wanted.container.log {
+        // There from now on, so that whoever attaches before the start can watch it.
+        let made = fs::File::create(log.directory.join(&log.file));
+        made.map_err(|wrong| ApiError::internal(format!("make the container's log: {wrong}")))?;
+    }
     app.facade.create_alone(wanted).await.map_err(|failure| match failure.kind {
         // The image went between the two.
         ErrorKind::NotFound => ApiError::bad(failure.message),

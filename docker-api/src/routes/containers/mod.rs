@@ -1,5 +1,7 @@
 //! Containers.
 
+pub(super) mod archive;
+pub(super) mod attach;
 pub(super) mod create;
 pub(crate) mod find;
 pub(super) mod freeze;
@@ -10,8 +12,11 @@ pub(super) mod logs;
 pub(super) mod prune;
 pub(super) mod remove;
 pub(super) mod rename;
+pub(super) mod resize;
 pub(super) mod start;
+pub(super) mod stats;
 pub(super) mod stop;
+pub(super) mod top;
 pub(super) mod update;
 pub(super) mod wait;
 

@@ -35,7 +35,6 @@ pub(crate) async fn restart(call: &Call) -> Answered {
         call.app.then(found.id(), Trigger::Died, "stop");
     }
     call.app.then(found.id(), Trigger::Started, "restart");
-    call.app.run_ends(found.id());
     call.app.policies.restart(found.id(), signal, grace).await?;
     empty(StatusCode::NO_CONTENT)
 }
