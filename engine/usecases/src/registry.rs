@@ -6,8 +6,9 @@ use orlop_model::container_state::ContainerState;
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::Clock;
 use orlop_model::record::{ContainerAsked, SandboxAsked};
+use orlop_model::sandbox::SandboxEnd;
 use orlop_model::sandbox_state::SandboxState;
-use orlop_model::{ContainerId, ImageId, Namespace, NaturalKey, SandboxId};
+use orlop_model::{ContainerId, ImageId, Namespace, NaturalKey, SandboxId, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -86,24 +87,29 @@ impl Registry {
     }
 
     pub(crate) fn publish_sandbox(&self, id: &SandboxId, state: &SandboxState) {
-        if let Some((view, _)) = self.lock().sandboxes.get_mut(id) {
+        let mut inner = self.lock();
+        let container = inner.alone_in(id);
+        let old = container.as_ref().and_then(|view| inner.shown(view));
+        if let Some((view, _)) = inner.sandboxes.get_mut(id) {
             *view = Arc::new(SandboxView { asked: Arc::clone(&view.asked), state: state.clone() });
+        }
+        // A container alone is shown from the moment on at which its sandbox is, too.
+        let new = container.as_ref().and_then(|view| inner.shown(view));
+        if let Some(view) = container.filter(|_| old.is_some() != new.is_some()) {
+            inner.hubs.tell(self.clock.now(), &view, old, new);
         }
     }
 
     /// Takes out a sandbox, with containers that were entered for it while its driver came to its end.
     pub(crate) fn leave_sandbox(&self, id: &SandboxId) {
         let mut inner = self.lock();
+        let left = inner.containers.values().filter(|view| view.asked.spec.sandbox == *id).cloned();
+        for view in left.collect::<Vec<_>>() {
+            inner.leave_container(&view.asked.id, self.clock.now());
+        }
         if let Some((view, _)) = inner.sandboxes.remove(id) {
             inner.gone += 1;
             inner.sandbox_names.remove(&(view.asked.spec.namespace.clone(), view.asked.spec.key.clone()));
-        }
-        let (left, kept) =
-            std::mem::take(&mut inner.containers).into_iter().partition(|(_, view)| view.asked.spec.sandbox == *id);
-        inner.containers = kept;
-        let left: BTreeMap<ContainerId, Arc<ContainerView>> = left;
-        for view in left.into_values() {
-            inner.hubs.tell(self.clock.now(), &view, shown(&view), None);
         }
         inner.container_names.retain(|(sandbox, _), _| sandbox != id);
     }
@@ -168,16 +174,17 @@ impl Registry {
 
     fn replace(&self, id: &ContainerId, by: impl FnOnce(&ContainerView) -> ContainerView) {
         let mut inner = self.lock();
-        let Inner { containers, hubs, .. } = &mut *inner;
-        let Some(view) = containers.get_mut(id) else { return };
-        let old = std::mem::replace(view, Arc::new(by(view)));
-        hubs.tell(self.clock.now(), view, shown(&old), shown(view));
+        let Some(view) = inner.containers.get_mut(id) else { return };
+        let new = Arc::new(by(view));
+        let old = std::mem::replace(view, Arc::clone(&new));
+        let (shown_old, shown_new) = (inner.shown(&old), inner.shown(&new));
+        inner.hubs.tell(self.clock.now(), &new, shown_old, shown_new);
     }
 
     /// Subscribes to the changes that come after the list.
     pub(crate) fn subscribe(&self, namespace: &Namespace) -> (Vec<Arc<ContainerView>>, Changes) {
         let mut inner = self.lock();
-        (listed(&inner, namespace), inner.hubs.subscribe(namespace))
+        (inner.listed(namespace), inner.hubs.subscribe(namespace))
     }
 
     pub(crate) fn images_in_use(&self, namespace: &Namespace) -> Vec<(ImageId, ContainerId)> {
@@ -187,11 +194,7 @@ impl Registry {
     }
 
     pub(crate) fn leave_container(&self, id: &ContainerId) {
-        let mut inner = self.lock();
-        if let Some(view) = inner.containers.remove(id) {
-            inner.hubs.tell(self.clock.now(), &view, shown(&view), None);
-            inner.container_names.remove(&(view.asked.spec.sandbox.clone(), view.asked.spec.key.clone()));
-        }
+        self.lock().leave_container(id, self.clock.now());
     }
 
     pub(crate) fn container(&self, id: &ContainerId) -> Option<Arc<ContainerView>> {
@@ -200,7 +203,7 @@ impl Registry {
 
     /// Returns the listed containers of a namespace, oldest first.
     pub(crate) fn containers(&self, namespace: &Namespace) -> Vec<Arc<ContainerView>> {
-        listed(&self.lock(), namespace)
+        self.lock().listed(namespace)
     }
 
     pub(crate) fn find_container(&self, namespace: &Namespace, text: &str) -> Result<Arc<ContainerView>> {
@@ -208,22 +211,46 @@ impl Registry {
         let inner = self.lock();
         let after = inner.containers.range(from..).take_while(|(id, _)| id.as_str().starts_with(text));
         let all = after.map(|(_, view)| view);
-        only("container", text, all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()), |v| {
+        only("container", text, all.filter(|v| v.asked.spec.namespace == *namespace && inner.shown(v).is_some()), |v| {
             v.asked.id.as_str()
         })
     }
 }
 
-fn listed(inner: &Inner, namespace: &Namespace) -> Vec<Arc<ContainerView>> {
-    let all = inner.containers.values();
-    let mut views: Vec<_> = all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()).cloned().collect();
-    views.sort_by_key(|view| view.asked.created_at);
-    views
-}
+// === impl Inner ===
 
-/// Returns a view, when lists show it.
-fn shown(view: &Arc<ContainerView>) -> Option<Arc<ContainerView>> {
-    view.listed().then(|| Arc::clone(view))
+impl Inner {
+    /// Returns the listed containers of a namespace, oldest first.
+    fn listed(&self, namespace: &Namespace) -> Vec<Arc<ContainerView>> {
+        let own = self.containers.values().filter(|view| view.asked.spec.namespace == *namespace);
+        let mut views: Vec<_> = own.filter_map(|view| self.shown(view)).collect();
+        views.sort_by_key(|view| view.asked.created_at);
+        views
+    }
+
+    /// Returns a view, when lists show it. A container alone is created, and undone, with its sandbox.
+    fn shown(&self, view: &Arc<ContainerView>) -> Option<Arc<ContainerView>> {
+        let sandbox = self.sandboxes.get(&view.asked.spec.sandbox).map(|(sandbox, _)| sandbox);
+        let alone = sandbox.filter(|sandbox| sandbox.asked.spec.ends == SandboxEnd::WithContainer);
+        (view.listed() && alone.is_none_or(|sandbox| sandbox.listed())).then(|| Arc::clone(view))
+    }
+
+    /// Returns the container that is alone in a sandbox.
+    fn alone_in(&self, id: &SandboxId) -> Option<Arc<ContainerView>> {
+        let (sandbox, _) = self.sandboxes.get(id)?;
+        let alone = sandbox.asked.spec.ends == SandboxEnd::WithContainer;
+        // They share their id.
+        let id = ContainerId::parse(id.as_str()).ok().filter(|_| alone)?;
+        self.containers.get(&id).cloned()
+    }
+
+    fn leave_container(&mut self, id: &ContainerId, now: Timestamp) {
+        if let Some(view) = self.containers.remove(id) {
+            let old = self.shown(&view);
+            self.hubs.tell(now, &view, old, None);
+            self.container_names.remove(&(view.asked.spec.sandbox.clone(), view.asked.spec.key.clone()));
+        }
+    }
 }
 
 fn bad_id(what: &str, text: &str, bad: &orlop_model::id::BadId) -> Failure {
