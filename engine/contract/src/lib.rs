@@ -12,6 +12,8 @@ pub mod network;
 pub mod objects;
 pub mod records;
 pub mod runtime;
+#[doc(hidden)]
+pub use runtime::streams as runtime_streams;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Contracts of [`Runtime`].
 
+pub mod streams;
+
 use crate::objects::{container_id, sandbox, sandbox_id};
 use crate::wait_for;
 use orlop_model::container::{ContainerSpec, Resources};
@@ -25,10 +27,14 @@ pub trait RuntimeGround {
     fn shims_gone(&self) -> Vec<SandboxId>;
     /// Returns a container that runs a program.
     fn container(&self, sandbox: &SandboxId, name: &str, program: Program) -> ContainerSpec;
+    /// Returns the words of a program to be run inside a container.
+    fn command(&self, inner: streams::Inner) -> Vec<String>;
     /// Returns a root for it.
     fn rootfs(&self) -> OwnedFd;
     /// Counts the processes of a container.
     fn processes(&self, sandbox: &SandboxId, container: &ContainerId) -> usize;
+    /// Says whether a process of a container is there.
+    fn has_process(&self, pid: u32) -> bool;
     /// Kills the shim of a sandbox, and nothing else.
     fn kill_shim(&self, sandbox: &SandboxId);
     /// Lets the daemon die and another one take its place.
@@ -44,6 +50,8 @@ pub enum Program {
     Ends,
     /// Makes more processes, and runs until SIGKILL.
     Forks,
+    /// Gives back what it reads, until that ends.
+    Copies,
     /// Is not in the image.
     Missing,
 }
@@ -77,6 +85,21 @@ macro_rules! runtime {
             a_sandbox_without_its_shim_is_dropped_with_its_processes
             tasks_outlive_the_daemon_and_are_reported_to_the_next
         }
+        mod streams {
+            use super::*;
+            $crate::suite! { runtime_streams, $test, $ground,
+                a_program_run_inside_has_streams_of_its_own
+                a_program_run_inside_reads_until_its_input_is_closed
+                a_program_on_a_terminal_has_one_stream_of_the_size_asked_for
+                a_program_that_is_not_inside_is_an_end_with_a_reason
+                a_program_that_nobody_waits_for_is_killed
+                a_client_hears_a_container_and_is_heard
+                an_input_that_was_closed_is_given_to_nobody
+                a_size_is_set_of_terminals_alone
+                a_port_that_nobody_listens_on_can_not_be_connected_to
+                what_is_inside_a_container_is_found_while_it_runs
+            }
+        }
     };
 }
 
@@ -93,7 +116,15 @@ async fn try_start(
     name: &str,
     program: Program,
 ) -> Result<Launched, Failure> {
-    let container = ground.container(pod, name, program);
+    try_start_of(ground, pod, name, ground.container(pod, name, program)).await
+}
+
+async fn try_start_of(
+    ground: &impl RuntimeGround,
+    pod: &SandboxId,
+    name: &str,
+    container: ContainerSpec,
+) -> Result<Launched, Failure> {
     let start = Start {
         sandbox_id: pod,
         sandbox: &sandbox("pod"),
@@ -113,7 +144,20 @@ async fn start(
     name: &str,
     program: Program,
 ) -> (ContainerId, u32, Timestamp) {
-    match try_start(ground, pod, name, program).await.unwrap() {
+    start_with(ground, pod, name, program, |_| {}).await
+}
+
+/// The same of a container that is changed first.
+async fn start_with(
+    ground: &impl RuntimeGround,
+    pod: &SandboxId,
+    name: &str,
+    program: Program,
+    edit: impl FnOnce(&mut ContainerSpec),
+) -> (ContainerId, u32, Timestamp) {
+    let mut container = ground.container(pod, name, program);
+    edit(&mut container);
+    match try_start_of(ground, pod, name, container).await.unwrap() {
         Launched::Running { pid, at } => (container_id(name), pid, at),
         Launched::Failed(ended) => panic!("it did not start: {ended:?}"),
     }

@@ -90,51 +90,33 @@ pub trait Runtime: Send + Sync {
 
     /// Runs a program in a running container, its streams in the caller's hands; `output_bytes_max` has no meaning here.
     /// A program that can't run is no failure but an end.
-    fn exec_open<'a>(&'a self, _exec: Exec<'a>, _io: ExecIo) -> Answer<'a, Result<OpenExec>> {
-        not_built("running a program with streams")
-    }
+    fn exec_open<'a>(&'a self, exec: Exec<'a>, io: ExecIo) -> Answer<'a, Result<OpenExec>>;
 
     /// Gives a client its share in the streams of a running container. Taking standard input needs a container that was
     /// created with it.
     fn attach<'a>(
         &'a self,
-        _sandbox: &'a SandboxId,
-        _id: &'a ContainerId,
-        _wanted: WantedStreams,
-    ) -> Answer<'a, Result<Attached>> {
-        not_built("attaching to a container")
-    }
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+        wanted: WantedStreams,
+    ) -> Answer<'a, Result<Attached>>;
 
-    /// Closes the standard input of a container for good: its process reads the end. Quiet when that has happened.
-    fn close_stdin<'a>(&'a self, _sandbox: &'a SandboxId, _id: &'a ContainerId) -> Answer<'a, Result<()>> {
-        not_built("closing standard input")
-    }
+    /// Closes the standard input of a container for good: no client gets it any more, and its process reads the end once
+    /// those that have it have dropped it. A terminal has no such end. Quiet when that has happened.
+    fn close_stdin<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>>;
 
-    /// Sets the size of a running container's terminal.
-    fn resize<'a>(
-        &'a self,
-        _sandbox: &'a SandboxId,
-        _id: &'a ContainerId,
-        _size: TerminalSize,
-    ) -> Answer<'a, Result<()>> {
-        not_built("resizing a terminal")
-    }
+    /// Sets the size of a running container's terminal; `InvalidArgument` when it has none.
+    fn resize<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId, size: TerminalSize) -> Answer<'a, Result<()>>;
 
     /// Connects to a TCP port of a sandbox, on its own loopback: 127.0.0.1 first, then ::1. The socket does not block.
-    fn connect<'a>(&'a self, _sandbox: &'a SandboxId, _port: u16) -> Answer<'a, Result<OwnedFd>> {
-        not_built("connecting to a port of a sandbox")
-    }
+    fn connect<'a>(&'a self, sandbox: &'a SandboxId, port: u16) -> Answer<'a, Result<OwnedFd>>;
 
     /// Lists the processes of a running container, by their ids on the node.
-    fn processes<'a>(&'a self, _sandbox: &'a SandboxId, _id: &'a ContainerId) -> Answer<'a, Result<Vec<u32>>> {
-        not_built("listing processes")
-    }
+    fn processes<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<Vec<u32>>>;
 
     /// Opens the root folder of a running container as its processes see it, mounts included. `O_PATH`: paths below it
     /// are opened with openat2(2) and `RESOLVE_IN_ROOT`.
-    fn root_of<'a>(&'a self, _sandbox: &'a SandboxId, _id: &'a ContainerId) -> Answer<'a, Result<OwnedFd>> {
-        not_built("opening a container's root")
-    }
+    fn root_of<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<OwnedFd>>;
 
     /// Lets a running container's log go on in a fresh file at its path, which is there when this returns: whoever keeps
     /// logs has moved the old one away. Leaves no file behind when the container does not run.
@@ -271,12 +253,27 @@ pub struct Exec<'a> {
     pub image: &'a ImageConfig,
     /// Who it runs as, as found at creation.
     pub checked: &'a Checked,
+    /// In what it differs from the container's own.
+    pub overrides: &'a ExecOverrides,
     /// Program and arguments; not empty.
     pub command: &'a [String],
     /// Killed, with all it started, when it takes longer; `None` waits as long as it takes.
     pub timeout: Option<Duration>,
     /// Bytes kept of each output; what follows is read and dropped.
     pub output_bytes_max: usize,
+}
+
+/// In what a program run in a container differs from the container's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecOverrides {
+    /// `user`, `uid`, `user:group` or `uid:gid`, names looked up in the container as it is now; empty keeps the container's.
+    pub user: String,
+    /// Added to the container's environment; a name that is there is replaced.
+    pub env: Vec<(String, Vec<u8>)>,
+    /// Working folder, absolute; empty keeps the container's.
+    pub working_dir: String,
+    /// All capabilities and no seccomp filter.
+    pub privileged: bool,
 }
 
 /// What a program wrote, and how it ended.
@@ -299,11 +296,13 @@ pub struct ExecIo {
     pub terminal: Option<TerminalSize>,
 }
 
-/// A program that runs, or could not be run. Dropped before its end, it is killed with all it started, unless it was let go.
+/// A program that runs, or could not be run. Dropped before its end, it is killed with all it started: who wants to let it
+/// run without a client keeps `ended` until it is.
 pub struct OpenExec {
     /// Process id on the node; 0 when it could not be run.
     pub pid: u32,
-    /// Its streams. With a terminal, `stdout` is that terminal: its size is set on it, by `TIOCSWINSZ`.
+    /// Its streams. With a terminal, `stdout` is that terminal, wanted or not: its size is set on it, by `TIOCSWINSZ`. What it
+    /// reads is the end when `EIO` is: no process has the terminal open.
     pub streams: Streams,
     /// Waits for its end and returns the exit status, 128 + signal when a signal ended it; 126 or 127 when it could not be
     /// run, with the reason. To be dropped before the end is to be killed.

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 /// Standard streams of a process, our ends of them; none blocks. What nobody wanted is `None`.
 ///
 /// With a terminal there is no standard error: all output comes by `stdout`, which for an exec is the terminal itself.
+/// `stdin` of a terminal is that terminal too, and must only be written to: who reads takes output from others.
 #[derive(Debug, Default)]
 pub struct Streams {
     /// Takes what the process reads.

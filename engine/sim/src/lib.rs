@@ -14,9 +14,11 @@ mod law;
 mod network;
 mod records;
 mod runtime;
+mod streams;
 mod tally;
 
 pub use bug::Bug;
+pub use streams::{COPIES, WAITS};
 pub use tally::{Fault, Tally};
 
 use orlop_model::container::Resources;
@@ -26,7 +28,7 @@ use orlop_model::image::{Image, ImageConfig};
 use orlop_model::ports::{Ports, RuntimeListener};
 use orlop_model::record::{Durability, Loaded};
 use orlop_model::{ContainerId, ImageId, SandboxId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,10 +72,14 @@ pub(crate) struct Node {
     pub(crate) layers: BTreeMap<ContainerId, (ImageId, ImageConfig)>,
     /// What each running container may use, as written to its cgroup.
     pub(crate) limits: BTreeMap<ContainerId, Resources>,
+    /// Output of each container that was heard or said something.
+    pub(crate) voices: BTreeMap<ContainerId, streams::Voice>,
+    /// Containers that run on a terminal.
+    pub(crate) terminals: BTreeSet<ContainerId>,
     pub(crate) images: Vec<Image>,
     pub(crate) records: Loaded,
     pub(crate) listener: Option<Arc<dyn RuntimeListener>>,
-    next_pid: u32,
+    pub(crate) next_pid: u32,
     /// The daemon that lives.
     daemon: u64,
     /// Steps done by the daemon that lives: each is a moment at which it may die.
@@ -159,6 +165,8 @@ impl World {
             addresses: BTreeMap::new(),
             layers: BTreeMap::new(),
             limits: BTreeMap::new(),
+            voices: BTreeMap::new(),
+            terminals: BTreeSet::new(),
             images,
             records: Loaded::default(),
             listener: None,
@@ -275,6 +283,8 @@ impl World {
         let Task::Running { started, .. } = task else { return };
         let ended = Ended { started: Some(*started), finished: now, exit };
         *task = Task::Ended(ended.clone());
+        node.voices.remove(container);
+        node.terminals.remove(container);
         let listener = node.listener.clone();
         drop(node);
         if let Some(listener) = listener {

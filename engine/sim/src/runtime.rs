@@ -5,11 +5,12 @@ use orlop_model::container::{LogPath, Resources};
 use orlop_model::container_state::{Checked, Ended, Exit};
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::{
-    Answer, Exec, ExecOutput, Launched, NetworkNamespace, Observed, ObservedTask, Runtime, RuntimeListener, Start,
-    Update, internal,
+    Answer, Exec, ExecIo, ExecOutput, Launched, NetworkNamespace, Observed, ObservedTask, OpenExec, Runtime,
+    RuntimeListener, Start, Update, internal,
 };
 use orlop_model::sandbox::SandboxSpec;
 use orlop_model::sandbox_state::Attachment;
+use orlop_model::streams::{Attached, TerminalSize, WantedStreams};
 use orlop_model::usage::{Usage, UsageOf};
 use orlop_model::{ContainerId, SandboxId};
 use std::os::fd::OwnedFd;
@@ -193,6 +194,9 @@ impl Runtime for World {
             }
             let (launched, ended) = self.launch(start.sandbox_id, start.id)?;
             self.node().limits.insert(start.id.clone(), start.resources.clone());
+            if start.container.process.terminal {
+                self.node().terminals.insert(start.id.clone());
+            }
             // The report of an end may overtake the outcome of the start.
             let listener = self.node().listener.clone();
             if let (Some(ended), Some(listener)) = (ended, listener) {
@@ -259,6 +263,47 @@ impl Runtime for World {
             let stdout = exec.command.join(" ").into_bytes();
             Ok(ExecOutput { stdout, stderr: Vec::new(), exit_code: 0 })
         })
+    }
+
+    fn exec_open<'a>(&'a self, exec: Exec<'a>, io: ExecIo) -> Answer<'a, Result<OpenExec>> {
+        Box::pin(self.open_exec(exec, io))
+    }
+
+    fn attach<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+        wanted: WantedStreams,
+    ) -> Answer<'a, Result<Attached>> {
+        Box::pin(self.share(sandbox, id, wanted))
+    }
+
+    fn close_stdin<'a>(&'a self, _sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<()>> {
+        Box::pin(self.end_stdin(id))
+    }
+
+    fn resize<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+        _size: TerminalSize,
+    ) -> Answer<'a, Result<()>> {
+        Box::pin(self.size_terminal(sandbox, id))
+    }
+
+    fn connect<'a>(&'a self, _sandbox: &'a SandboxId, port: u16) -> Answer<'a, Result<OwnedFd>> {
+        Box::pin(async move {
+            self.effect("connect").await?;
+            Err(Failure::new(ErrorKind::Unavailable, format!("nobody listens on port {port} of a simulation")))
+        })
+    }
+
+    fn processes<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<Vec<u32>>> {
+        Box::pin(std::future::ready(self.pid_of(sandbox, id).map(|pid| vec![pid])))
+    }
+
+    fn root_of<'a>(&'a self, sandbox: &'a SandboxId, id: &'a ContainerId) -> Answer<'a, Result<OwnedFd>> {
+        Box::pin(std::future::ready(self.pid_of(sandbox, id).and_then(|_| Self::any_fd())))
     }
 
     fn reopen_log<'a>(

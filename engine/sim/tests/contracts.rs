@@ -5,13 +5,14 @@ use orlop_contract::images::ImagesGround;
 use orlop_contract::network::NetworkGround;
 use orlop_contract::objects;
 use orlop_contract::records::RecordsGround;
+use orlop_contract::runtime::streams::{Inner, SAID};
 use orlop_contract::runtime::{Program, RuntimeGround};
 use orlop_model::container::ContainerSpec;
 use orlop_model::container_state::Ended;
 use orlop_model::image::{Image, ImageConfig};
 use orlop_model::ports::{Images, Network, NetworkNamespace, Records, Runtime, RuntimeListener};
 use orlop_model::{ContainerId, Digest, ImageId, SandboxId};
-use orlop_sim::{NO_SUCH_PROGRAM, World};
+use orlop_sim::{COPIES, NO_SUCH_PROGRAM, WAITS, World};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
@@ -121,8 +122,21 @@ impl RuntimeGround for Sim {
         let command = if program == Program::Missing { NO_SUCH_PROGRAM } else { "run" };
         objects::container(sandbox, name, &[command])
     }
+    fn command(&self, inner: Inner) -> Vec<String> {
+        let word = match inner {
+            Inner::Says => SAID,
+            Inner::Copies => COPIES,
+            Inner::Waits => WAITS,
+            Inner::Missing => NO_SUCH_PROGRAM,
+        };
+        vec![word.to_owned()]
+    }
     fn rootfs(&self) -> OwnedFd {
         any_fd()
+    }
+    fn has_process(&self, _: u32) -> bool {
+        // Programs run inside are none of the world's.
+        false
     }
     fn processes(&self, sandbox: &SandboxId, container: &ContainerId) -> usize {
         usize::from(self.world.runs(sandbox, container))

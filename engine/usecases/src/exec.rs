@@ -2,52 +2,59 @@
 
 use crate::engine::Node;
 use crate::registry::{ContainerView, SandboxView};
-use orlop_model::container_state::ContainerState;
-use orlop_model::error::{ErrorKind, Failure, Result};
-use orlop_model::ports::{Exec, ExecOutput};
+use crate::running::{Paused, running};
+use orlop_model::container_state::Checked;
+use orlop_model::error::Result;
+use orlop_model::image::ImageConfig;
+use orlop_model::ports::{Exec, ExecIo, ExecOutput, ExecOverrides, OpenExec};
 use std::time::Duration;
 
-/// Runs a program beside a container's own, collects its output and waits for its end.
+/// A program to run beside a container's own.
+pub(crate) struct Asked<'a> {
+    pub(crate) pod: &'a SandboxView,
+    pub(crate) view: &'a ContainerView,
+    pub(crate) command: &'a [String],
+    pub(crate) overrides: &'a ExecOverrides,
+}
+
+/// Runs it, collects its output and waits for its end.
 pub(crate) async fn run(
     node: &Node,
-    pod: &SandboxView,
-    view: &ContainerView,
-    command: &[String],
+    asked: Asked<'_>,
     timeout: Option<Duration>,
     output_bytes_max: usize,
 ) -> Result<ExecOutput> {
-    let id = &view.asked.id;
-    let checked = match &view.state {
-        // A pre-stop hook runs while the container is asked to end.
-        ContainerState::Running(task) | ContainerState::Stopping { task, .. } => &task.checked,
-        ContainerState::Frozen(_) => return Err(refused(id, "is paused; unpause it first")),
-        ContainerState::Lost(_) => {
-            let message = format!("the shim of container {id} does not answer; retry later");
-            return Err(Failure::new(ErrorKind::Unavailable, message));
-        }
-        ContainerState::Creating { .. } | ContainerState::Created { .. } | ContainerState::Starting { .. } => {
-            return Err(refused(id, "has not been started yet"));
-        }
-        ContainerState::Exited { .. } | ContainerState::Removing { .. } | ContainerState::Gone { .. } => {
-            return Err(refused(id, "has ended"));
-        }
-    };
-    let image = node.ports.images.config_of(id).await?;
-    let exec = Exec {
-        sandbox_id: &pod.asked.id,
-        sandbox: &pod.asked.spec,
-        id,
-        container: &view.asked.spec,
-        resources: &view.asked.resources,
-        image: &image,
-        checked,
-        command,
-        timeout,
-        output_bytes_max,
-    };
+    let checked = asked.checked()?;
+    let image = node.ports.images.config_of(&asked.view.asked.id).await?;
+    let exec = Exec { timeout, output_bytes_max, ..asked.exec(checked, &image) };
     node.ports.runtime.exec(exec).await
 }
 
-fn refused(id: &orlop_model::ContainerId, why: &str) -> Failure {
-    Failure::new(ErrorKind::WrongState, format!("run a program in container {id}: the container {why}"))
+/// Runs it with its streams in the caller's hands.
+pub(crate) async fn open(node: &Node, asked: Asked<'_>, io: ExecIo) -> Result<OpenExec> {
+    let checked = asked.checked()?;
+    let image = node.ports.images.config_of(&asked.view.asked.id).await?;
+    node.ports.runtime.exec_open(asked.exec(checked, &image), io).await
+}
+
+impl<'a> Asked<'a> {
+    fn checked(&self) -> Result<&'a Checked> {
+        Ok(&running(self.view, "run a program in", Paused::Refused)?.checked)
+    }
+
+    fn exec(&self, checked: &'a Checked, image: &'a ImageConfig) -> Exec<'a> {
+        Exec {
+            sandbox_id: &self.pod.asked.id,
+            sandbox: &self.pod.asked.spec,
+            id: &self.view.asked.id,
+            container: &self.view.asked.spec,
+            resources: &self.view.asked.resources,
+            image,
+            checked,
+            overrides: self.overrides,
+            command: self.command,
+            timeout: None,
+            output_bytes_max: 0,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod alone;
 mod control;
+mod streams;
 
 pub use alone::CreateAlone;
 
@@ -13,7 +14,7 @@ use crate::wanted::{ContainerWanted, SandboxWanted};
 use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::container_state::{ContainerEvent, ContainerState, Force, Preparing};
 use orlop_model::error::Result;
-use orlop_model::ports::{ExecOutput, Images, internal};
+use orlop_model::ports::{Images, internal};
 use orlop_model::record::{ContainerAsked, SandboxAsked};
 use orlop_model::sandbox::{SandboxEnd, SandboxSpec};
 use orlop_model::sandbox_state::{SandboxEvent, SandboxState};
@@ -245,21 +246,6 @@ impl Facade {
     #[must_use]
     pub fn containers(&self) -> Vec<Arc<ContainerView>> {
         self.engine.node.registry.containers(&self.namespace)
-    }
-
-    /// Runs a program in a running container and waits for its end. Each output is cut at `output_bytes_max`.
-    pub async fn exec_sync(
-        &self,
-        id: &ContainerId,
-        command: &[String],
-        timeout: Option<Duration>,
-        output_bytes_max: usize,
-    ) -> Result<ExecOutput> {
-        let _slot = self.slot()?;
-        let view = self.own_container(id)?;
-        let pod = &view.asked.spec.sandbox;
-        let (pod, _) = self.engine.node.registry.sandbox(pod).ok_or_else(|| gone("sandbox", pod))?;
-        crate::exec::run(&self.engine.node, &pod, &view, command, timeout, output_bytes_max).await
     }
 
     /// Changes what a container may use; see [`Resources::changed_by`]. One that is created gets it with its start.

@@ -22,6 +22,7 @@ mod perform;
 mod recover;
 mod registry;
 mod reopen;
+mod running;
 mod signal;
 mod stage;
 mod stages;

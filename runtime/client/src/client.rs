@@ -8,16 +8,19 @@ use crate::folders::Folders;
 use crate::host::Node;
 use crate::shims::Shims;
 use crate::spawner::Spawner;
-use crate::{container, exec, prepare, reopen, sandbox, start, update, usage};
+use crate::{attach, connect, container, exec, inside, prepare, reopen, sandbox, start, update, usage};
 use orlop_model::container::{LogPath, Resources};
 use orlop_model::container_state::{Checked, Ended};
 use orlop_model::ports::{
-    Answer, Exec, ExecOutput, Launched, NetworkNamespace, Observed, Runtime, RuntimeListener, Start, Update,
+    Answer, Exec, ExecIo, ExecOutput, Launched, NetworkNamespace, Observed, OpenExec, Runtime, RuntimeListener, Start,
+    Update,
 };
 use orlop_model::sandbox::SandboxSpec;
 use orlop_model::sandbox_state::Attachment;
+use orlop_model::streams::{Attached, TerminalSize, WantedStreams};
 use orlop_model::usage::{Usage, UsageOf};
 use orlop_model::{ContainerId, Failure, SandboxId};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -185,6 +188,56 @@ impl Runtime for Client {
 
     fn exec<'a>(&'a self, exec: Exec<'a>) -> Answer<'a, std::result::Result<ExecOutput, Failure>> {
         answer(exec::exec(self, exec))
+    }
+
+    fn exec_open<'a>(&'a self, exec: Exec<'a>, io: ExecIo) -> Answer<'a, std::result::Result<OpenExec, Failure>> {
+        answer(exec::exec_open(self, exec, io))
+    }
+
+    fn attach<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+        wanted: WantedStreams,
+    ) -> Answer<'a, std::result::Result<Attached, Failure>> {
+        answer(attach::attach(self, sandbox, id, wanted))
+    }
+
+    fn close_stdin<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+    ) -> Answer<'a, std::result::Result<(), Failure>> {
+        answer(attach::close_stdin(self, sandbox, id))
+    }
+
+    fn resize<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+        size: TerminalSize,
+    ) -> Answer<'a, std::result::Result<(), Failure>> {
+        answer(attach::resize(self, sandbox, id, size))
+    }
+
+    fn connect<'a>(&'a self, sandbox: &'a SandboxId, port: u16) -> Answer<'a, std::result::Result<OwnedFd, Failure>> {
+        answer(connect::connect(self, sandbox, port))
+    }
+
+    fn processes<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+    ) -> Answer<'a, std::result::Result<Vec<u32>, Failure>> {
+        answer(inside::processes(self, sandbox, id))
+    }
+
+    fn root_of<'a>(
+        &'a self,
+        sandbox: &'a SandboxId,
+        id: &'a ContainerId,
+    ) -> Answer<'a, std::result::Result<OwnedFd, Failure>> {
+        answer(inside::root_of(self, sandbox, id))
     }
 
     fn reopen_log<'a>(

@@ -72,6 +72,8 @@ pub(crate) const FILES_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) const FOREIGN_WITHIN: Duration = Duration::from_secs(10);
 /// An exec that was killed being reaped.
 pub(crate) const EXEC_KILLED_WITHIN: Duration = Duration::from_secs(5);
+/// One address of a sandbox's loopback taking a connection.
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Output of an exec that ended, while something it started still holds its pipes.
 pub(crate) const DRAIN_WITHIN: Duration = Duration::from_millis(250);
 

@@ -107,6 +107,17 @@ impl Error {
         Self::Io { tried: tried.into(), source: source.into() }
     }
 
+    /// Says that a container does not run, when that is why a shim refused something.
+    pub(crate) fn or_stopped(self) -> Self {
+        let [gone, unknown] = [rustix::io::Errno::SRCH, rustix::io::Errno::NOENT].map(rustix::io::Errno::raw_os_error);
+        if let Self::Refused { message, errno, .. } = &self
+            && (*errno == gone || *errno == unknown)
+        {
+            return Self::Stopped(message.clone());
+        }
+        self
+    }
+
     /// Returns its class.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

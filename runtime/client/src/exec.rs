@@ -1,11 +1,14 @@
-//! Runs a program in a running container and collects what it writes.
+//! Runs a program in a running container: its streams go to the caller, or are collected.
 
 use crate::client::Client;
 use crate::config::{DRAIN_WITHIN, EXEC_KILLED_WITHIN};
 use crate::error::{Error, Result};
+use crate::pipes::{Pipe, send_along};
 use crate::prepare;
 use crate::shims::{Ending, Shim};
-use orlop_model::ports::{Exec, ExecOutput};
+use orlop_model::Failure;
+use orlop_model::ports::{Exec, ExecEnded, ExecIo, ExecOutput, OpenExec};
+use orlop_model::streams::{Streams, WantedStreams};
 use orlop_wire::exit::ExitStatus;
 use orlop_wire::frame::{self, Reply, Request};
 use std::io;
@@ -18,36 +21,124 @@ use tracing::warn;
 /// Bytes read at once: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Runs a program with its streams in the caller's hands.
+pub(crate) async fn exec_open(client: &Client, exec: Exec<'_>, io: ExecIo) -> Result<OpenExec> {
+    match open(client, &exec, io).await? {
+        Opened::Running(mut running, streams) => {
+            let (pid, timeout) = (running.pid, exec.timeout);
+            // Dropped before its end, it drops the program's guard.
+            let ended = Box::pin(async move {
+                let status = running.end(timeout).await.map_err(Failure::from)?;
+                Ok(ExecEnded { exit_code: exit_code(status), never_started: None })
+            });
+            Ok(OpenExec { pid, streams, ended })
+        }
+        Opened::Failed(failed) => {
+            let (code, message) = prepare::never_started(&failed);
+            let ended = ExecEnded { exit_code: i32::from(code), never_started: Some(message) };
+            let ended = Box::pin(std::future::ready(Ok(ended)));
+            Ok(OpenExec { pid: 0, streams: Streams::default(), ended })
+        }
+    }
+}
+
 /// Runs a program, collects its output and waits for its end.
 pub(crate) async fn exec(client: &Client, exec: Exec<'_>) -> Result<ExecOutput> {
+    let streams = WantedStreams { stdin: false, stdout: true, stderr: true };
+    match open(client, &exec, ExecIo { streams, terminal: None }).await? {
+        Opened::Running(running, streams) => collect(running, streams, &exec).await,
+        Opened::Failed(failed) => Ok(could_not_run(&failed)),
+    }
+}
+
+/// What came of a start.
+enum Opened {
+    Running(Running, Streams),
+    Failed(frame::Failed),
+}
+
+/// A program that runs.
+struct Running {
+    pid: u32,
+    tried: String,
+    ending: Ending,
+    guard: Abandoned,
+}
+
+async fn open(client: &Client, exec: &Exec<'_>, io: ExecIo) -> Result<Opened> {
     let tried = format!("exec {:?} in container {}", exec.command.first().map_or("", String::as_str), exec.id);
-    let (plan, mut slots) = prepare::exec(client, &exec).await?;
+    let (plan, mut slots) = prepare::exec(client, exec, io.terminal).await?;
     let shim = client.shims.need(exec.sandbox_id, &tried).await?;
-    let pipes = || Pipe::new().map_err(|error| Error::io(tried.clone(), error));
-    let (mut stdout, mut stderr) = (pipes()?, pipes()?);
-    let first = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-    slots.extend([stdout.theirs.take(), stderr.theirs.take()].into_iter().flatten());
+    let piped = |wanted: bool, make: fn() -> io::Result<Pipe>| {
+        let wanted = wanted && io.terminal.is_none();
+        wanted.then(make).transpose().map_err(|error| Error::io(tried.clone(), error))
+    };
+    let (stdin_slot, stdin) = send_along(piped(io.streams.stdin, Pipe::to_program)?, &mut slots);
+    let (stdout_slot, stdout) = send_along(piped(io.streams.stdout, Pipe::from_program)?, &mut slots);
+    let (stderr_slot, stderr) = send_along(piped(io.streams.stderr, Pipe::from_program)?, &mut slots);
     let request = frame::Exec {
         container: exec.id.to_string(),
         exec: client.next_exec(),
         plan,
-        stdin: None,
-        stdout: Some(first),
-        stderr: Some(first.saturating_add(1)),
+        stdin: stdin_slot,
+        stdout: stdout_slot,
+        stderr: stderr_slot,
     };
-    let mut abandoned =
-        Abandoned { shim: shim.clone(), container: exec.id.to_string(), exec: request.exec, ended: false };
-    let (answered, ending) = shim.exec(&tried, request, slots).await?;
-    if let Reply::Failed(failed) = &answered.reply {
-        abandoned.ended = true;
-        return Ok(could_not_run(failed));
+    let mut guard = Abandoned { shim: shim.clone(), container: exec.id.to_string(), exec: request.exec, ended: false };
+    let (mut answered, ending) = shim.exec(&tried, request, slots).await.map_err(Error::or_stopped)?;
+    if let Reply::Failed(failed) = answered.reply {
+        guard.ended = true;
+        return Ok(Opened::Failed(failed));
     }
-    let Reply::ExecStarted { .. } = answered.reply else {
+    let Reply::ExecStarted { pid } = answered.reply else {
         return Err(Error::Unexpected { tried });
     };
-    let output = collect(&shim, &exec, ending, stdout, stderr, &tried).await;
-    abandoned.ended = true;
-    output
+    let streams = match io.terminal {
+        None => Streams { stdin, stdout, stderr },
+        Some(_) => of_terminal(answered.slots.pop(), io.streams.stdin, &tried)?,
+    };
+    Ok(Opened::Running(Running { pid, tried, ending, guard }, streams))
+}
+
+fn of_terminal(master: Option<OwnedFd>, with_stdin: bool, tried: &str) -> Result<Streams> {
+    let master = master.ok_or_else(|| Error::Unexpected { tried: tried.to_owned() })?;
+    let stdin = with_stdin.then(|| master.try_clone()).transpose().map_err(|error| Error::io(tried, error))?;
+    Ok(Streams { stdin, stdout: Some(master), stderr: None })
+}
+
+impl Running {
+    /// Waits for its end; kills it when it takes too long.
+    async fn end(&mut self, bound: Option<Duration>) -> Result<ExitStatus> {
+        let ended = within(bound, self.ending.wait()).await;
+        self.settle(ended, bound).await
+    }
+
+    /// Makes of what was waited for what is answered: `Some(None)` is a shim that is gone, `None` a bound that ran out.
+    async fn settle(&mut self, ended: Option<Option<ExitStatus>>, bound: Option<Duration>) -> Result<ExitStatus> {
+        let settled = match ended {
+            Some(Some(status)) => Ok(status),
+            Some(None) => Err(Error::Gone { tried: self.tried.clone(), peer: "the sandbox's shim".to_owned() }),
+            None => {
+                self.kill().await;
+                Err(Error::Late { tried: self.tried.clone(), bound: bound.unwrap_or_default() })
+            }
+        };
+        self.guard.ended = true;
+        settled
+    }
+
+    /// Kills it with all it started, and waits until it is reaped.
+    async fn kill(&mut self) {
+        let Abandoned { shim, container, exec, .. } = &self.guard;
+        let killed =
+            shim.ask_done("kill the exec", Request::KillExec { container: container.clone(), exec: *exec }).await;
+        let reaped = tokio::time::timeout(EXEC_KILLED_WITHIN, self.ending.wait()).await;
+        if let Err(error) = killed {
+            warn!(container, %error, "an exec that took too long could not be killed");
+        } else if reaped.is_err() {
+            warn!(container, "an exec was killed and is still there");
+        }
+    }
 }
 
 /// Kills an exec whose caller went away, or whose start took too long: nobody else would ever end it.
@@ -75,33 +166,21 @@ impl Drop for Abandoned {
     }
 }
 
-/// A pipe from a program to us.
-struct Pipe {
-    ours: pipe::Receiver,
-    /// The end that the program writes to; gone once it is sent.
-    theirs: Option<OwnedFd>,
-}
-
 /// What was read of a pipe.
 struct Output {
-    pipe: pipe::Receiver,
+    pipe: Option<pipe::Receiver>,
     kept: Vec<u8>,
     bytes_max: usize,
 }
 
 // === collecting ===
 
-async fn collect(
-    shim: &Shim,
-    exec: &Exec<'_>,
-    mut ending: Ending,
-    stdout: Pipe,
-    stderr: Pipe,
-    tried: &str,
-) -> Result<ExecOutput> {
-    let mut stdout = Output::new(stdout, exec.output_bytes_max);
-    let mut stderr = Output::new(stderr, exec.output_bytes_max);
-    let outcome = {
+async fn collect(mut running: Running, streams: Streams, exec: &Exec<'_>) -> Result<ExecOutput> {
+    let output =
+        |stream| Output::new(stream, exec.output_bytes_max).map_err(|error| Error::io(running.tried.clone(), error));
+    let (mut stdout, mut stderr) = (output(streams.stdout)?, output(streams.stderr)?);
+    let ending = &mut running.ending;
+    let ended = {
         let mut outputs = std::pin::pin!(async { tokio::join!(stdout.read(), stderr.read()) });
         let ended = within(exec.timeout, async {
             tokio::select! {
@@ -109,38 +188,15 @@ async fn collect(
                 _ = &mut outputs => (ending.wait().await, true),
             }
         });
-        match ended.await {
-            Some((Some(status), all_read)) => {
-                if !all_read {
-                    // Something it started still holds the pipes; what it wrote itself is in them already.
-                    let _ = tokio::time::timeout(DRAIN_WITHIN, outputs).await;
-                }
-                Ok(status)
-            }
-            Some((None, _)) => Err(Error::Gone { tried: tried.to_owned(), peer: "the sandbox's shim".to_owned() }),
-            None => Err(Error::Late { tried: tried.to_owned(), bound: exec.timeout.unwrap_or_default() }),
+        let ended = ended.await;
+        if let Some((Some(_), false)) = ended {
+            // Something it started still holds the pipes; what it wrote itself is in them already.
+            let _ = tokio::time::timeout(DRAIN_WITHIN, outputs).await;
         }
+        ended.map(|(status, _)| status)
     };
-    match outcome {
-        Ok(status) => Ok(ExecOutput { stdout: stdout.kept, stderr: stderr.kept, exit_code: exit_code(status) }),
-        Err(error @ Error::Late { .. }) => {
-            kill(shim, exec, &mut ending).await;
-            Err(error)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Kills an exec that took too long, with all it started, and waits until it is reaped.
-async fn kill(shim: &Shim, exec: &Exec<'_>, ending: &mut Ending) {
-    let request = Request::KillExec { container: exec.id.to_string(), exec: ending.exec() };
-    let killed = shim.ask_done("kill the exec", request).await;
-    let reaped = tokio::time::timeout(EXEC_KILLED_WITHIN, ending.wait()).await;
-    if let Err(error) = killed {
-        warn!(container = %exec.id, %error, "an exec that took too long could not be killed");
-    } else if reaped.is_err() {
-        warn!(container = %exec.id, "an exec was killed and is still there");
-    }
+    let status = running.settle(ended, exec.timeout).await?;
+    Ok(ExecOutput { stdout: stdout.kept, stderr: stderr.kept, exit_code: exit_code(status) })
 }
 
 async fn within<T>(bound: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
@@ -163,27 +219,19 @@ fn could_not_run(failed: &frame::Failed) -> ExecOutput {
     ExecOutput { stdout: Vec::new(), stderr: format!("{message}\n").into_bytes(), exit_code: i32::from(code) }
 }
 
-// === impl Pipe, Output ===
-
-impl Pipe {
-    fn new() -> io::Result<Self> {
-        let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // Ours alone: the flag belongs to the open file, and a program expects its output to block.
-        rustix::io::ioctl_fionbio(&ours, true)?;
-        Ok(Self { ours: pipe::Receiver::from_owned_fd(ours)?, theirs: Some(theirs) })
-    }
-}
+// === impl Output ===
 
 impl Output {
-    fn new(pipe: Pipe, bytes_max: usize) -> Self {
-        Self { pipe: pipe.ours, kept: Vec::new(), bytes_max }
+    fn new(pipe: Option<OwnedFd>, bytes_max: usize) -> io::Result<Self> {
+        Ok(Self { pipe: pipe.map(pipe::Receiver::from_owned_fd).transpose()?, kept: Vec::new(), bytes_max })
     }
 
     /// Reads to the end; keeps what fits, and drops the rest so that the program is never held up. May be dropped.
     async fn read(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            match self.pipe.read(&mut buffer).await {
+            match pipe.read(&mut buffer).await {
                 Ok(0) => return,
                 Ok(bytes) => {
                     let room = self.bytes_max - self.kept.len();
@@ -205,10 +253,10 @@ mod tests {
 
     #[tokio::test]
     async fn output_beyond_the_bound_is_read_and_dropped() {
-        let mut pipe = Pipe::new().unwrap();
-        let mut writer = std::fs::File::from(pipe.theirs.take().unwrap());
+        let pipe = Pipe::from_program().unwrap();
+        let mut writer = std::fs::File::from(pipe.theirs);
         let thread = std::thread::spawn(move || writer.write_all(&vec![b'x'; 3 * READ_BYTES]));
-        let mut output = Output::new(pipe, 100_000);
+        let mut output = Output::new(Some(pipe.ours), 100_000).unwrap();
         output.read().await;
         thread.join().unwrap().unwrap();
         assert_eq!(output.kept.len(), 100_000);

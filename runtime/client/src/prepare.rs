@@ -1,22 +1,23 @@
 //! From what was asked to a plan: user, facts of the node, spec, plan, descriptors.
 
 use crate::client::Client;
-use crate::config::ASK_WITHIN;
 use crate::error::{Error, Result};
-use crate::rootfs::{self, UserFiles};
-use crate::{etc, host, other};
+use crate::rootfs::UserFiles;
+use crate::{etc, host, inside, other};
 use orlop_model::container::{ContainerSpec, User};
 use orlop_model::container_state::Checked;
-use orlop_model::ports::{Exec, Start};
+use orlop_model::ports::{Exec, ExecOverrides, Start};
+use orlop_model::streams::TerminalSize;
 use orlop_model::{ContainerId, SandboxId};
 use orlop_plan::compile::{self, Compiled, Facts, SlotSource};
 use orlop_plan::seccomp::Cache;
 use orlop_spec::{HostFacts, Inputs, ResolvedUser, SandboxFiles, user};
-use orlop_wire::frame::{Failed, Phase, Reply, Request, TaskState};
+use orlop_wire::frame::{Failed, Phase};
 use orlop_wire::plan::Plan;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, OwnedFd};
+use std::borrow::Cow;
+use std::os::fd::OwnedFd;
 use tracing::warn;
 
 /// Compiled seccomp profiles, by what they were compiled from.
@@ -65,20 +66,20 @@ pub(crate) async fn container(client: &Client, start: &Start<'_>, look: Look) ->
 }
 
 /// Plans a program in a running container.
-pub(crate) async fn exec(client: &Client, exec: &Exec<'_>) -> Result<(Plan, Vec<OwnedFd>)> {
+pub(crate) async fn exec(
+    client: &Client,
+    exec: &Exec<'_>,
+    terminal: Option<TerminalSize>,
+) -> Result<(Plan, Vec<OwnedFd>)> {
     let (cgroup, files) = surroundings(client, exec.sandbox_id, exec.sandbox.cgroup_parent.as_deref())?;
-    let user = ResolvedUser {
-        uid: exec.checked.uid,
-        gid: exec.checked.gid,
-        groups: exec.checked.groups.clone(),
-        home: home(client, exec).await?,
-    };
-    let host = look_at(client, exec.container, Look::Needed).await?;
+    let container = overridden(exec.container, exec.overrides);
+    let user = user_of(client, exec, &container).await?;
+    let host = look_at(client, &container, Look::Needed).await?;
     let inputs = Inputs {
         sandbox_id: exec.sandbox_id,
         sandbox: exec.sandbox,
         container_id: exec.id,
-        container: exec.container,
+        container: &container,
         resources: exec.resources,
         image: exec.image,
         user: &user,
@@ -86,11 +87,25 @@ pub(crate) async fn exec(client: &Client, exec: &Exec<'_>) -> Result<(Plan, Vec<
         sandbox_cgroup: &cgroup,
         files: &files,
     };
-    let spec = orlop_spec::exec(&inputs, exec.command)?;
+    let spec = orlop_spec::exec(&inputs, exec.command, terminal)?;
     let compiled = compile::exec(&spec, exec.id.as_str(), &facts(client))?;
     warn_of(exec.id, &compiled);
     let slots = open_slots(client, &compiled.slots, None).await?;
     Ok((compiled.plan, slots))
+}
+
+/// Returns the container as a program run in it is to find it.
+fn overridden<'a>(container: &'a ContainerSpec, overrides: &ExecOverrides) -> Cow<'a, ContainerSpec> {
+    if *overrides == ExecOverrides::default() {
+        return Cow::Borrowed(container);
+    }
+    let mut own = container.clone();
+    own.process.env.extend(overrides.env.iter().cloned());
+    if !overrides.working_dir.is_empty() {
+        own.process.working_dir.clone_from(&overrides.working_dir);
+    }
+    own.security.privileged |= overrides.privileged;
+    Cow::Owned(own)
 }
 
 /// Says what became of a program that could not be run: the exit status that a shell gives it, and why.
@@ -119,34 +134,35 @@ async fn resolve(client: &Client, start: &Start<'_>) -> Result<ResolvedUser> {
     Ok(user::resolve(&start.container.process.user, &start.image.user, files.as_spec())?)
 }
 
-/// Finds the home folder for an exec where its environment does not say: in the container's `/etc/passwd`, by way of its
-/// first process.
-async fn home(client: &Client, exec: &Exec<'_>) -> Result<String> {
-    let said = exec.container.process.env.iter().any(|(name, _)| name == "HOME");
-    if said || exec.image.env.iter().any(|entry| entry.starts_with("HOME=")) {
-        return Ok("/".to_owned());
+/// Finds out who a program in a running container runs as.
+async fn user_of(client: &Client, exec: &Exec<'_>, container: &ContainerSpec) -> Result<ResolvedUser> {
+    let checked = exec.checked;
+    let known = |home| ResolvedUser { uid: checked.uid, gid: checked.gid, groups: checked.groups.clone(), home };
+    let said = container.process.env.iter().any(|(name, _)| name == "HOME")
+        || exec.image.env.iter().any(|entry| entry.starts_with("HOME="));
+    let asked = &container.process.user;
+    if exec.overrides.user.is_empty() {
+        if said {
+            return Ok(known("/".to_owned()));
+        }
+        let wanted = User { user: checked.uid.to_string(), group: Some(checked.gid), ..User::default() };
+        return Ok(known(look_up(client, exec, wanted).await?.home));
     }
-    let tried = "ask the shim for its tasks";
-    let shim = client.shims.need(exec.sandbox_id, tried).await?;
-    let answered = shim.ask(tried, Request::List, Vec::new(), ASK_WITHIN).await?;
-    let Reply::Tasks(tasks) = &answered.reply else {
-        return Err(Error::Unexpected { tried: tried.into() });
+    let wanted = User {
+        user: exec.overrides.user.clone(),
+        group: None,
+        supplemental_groups: asked.supplemental_groups.clone(),
+        supplemental_group_names: asked.supplemental_group_names.clone(),
+        groups_policy: asked.groups_policy,
     };
-    let pid = tasks.iter().find_map(|(id, state)| match state {
-        TaskState::Running { pid, .. } if id == exec.id.as_str() => Some(*pid),
-        TaskState::Running { .. } | TaskState::Ended(_) => None,
-    });
-    let stopped = || Error::Stopped(format!("exec in container {}: it is not running", exec.id));
-    let pid = pid.ok_or_else(stopped)?;
-    let passwd = move || {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty());
-        rootfs::read(root.map_err(|error| Error::io("open the container's root", error))?.as_fd(), "etc/passwd")
-    };
-    let passwd = client.threads.foreign("look up the user's home folder", passwd).await?;
-    let wanted = User { user: exec.checked.uid.to_string(), group: Some(exec.checked.gid), ..User::default() };
-    let files = user::UserFiles { passwd: passwd.as_deref(), group: None };
-    Ok(user::resolve(&wanted, "", files)?.home)
+    look_up(client, exec, wanted).await
+}
+
+/// Looks a user up in the container's own files, by way of its first process.
+async fn look_up(client: &Client, exec: &Exec<'_>, wanted: User) -> Result<ResolvedUser> {
+    let root = inside::root_of(client, exec.sandbox_id, exec.id).await?;
+    let files = client.threads.foreign("look up the container's users", move || UserFiles::read(&root)).await?;
+    Ok(user::resolve(&wanted, "", files.as_spec())?)
 }
 
 // === the node ===

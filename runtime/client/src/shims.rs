@@ -246,11 +246,6 @@ impl Drop for Starting {
 // === impl Ending ===
 
 impl Ending {
-    /// Returns the exec's number.
-    pub(crate) fn exec(&self) -> u64 {
-        self.exec
-    }
-
     /// Waits for the end; `None` when the shim is gone.
     pub(crate) async fn wait(&mut self) -> Option<ExitStatus> {
         (&mut self.status).await.ok()

@@ -7,6 +7,7 @@ use crate::mounts;
 use crate::prepare::{Prepared, Source, Step};
 use crate::report::{Stage, tell};
 use crate::resolve::Make;
+use crate::terminal;
 use orlop_sys::child as own;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -19,6 +20,8 @@ const UMASK_DEFAULT: u32 = 0o022;
 struct Progress {
     /// The container's root, once it is known.
     root: Option<OwnedFd>,
+    /// The slave of its terminal.
+    terminal: Option<OwnedFd>,
     umask: u32,
     settled: bool,
 }
@@ -41,7 +44,7 @@ fn try_run(plan: &mut Prepared<'_>, pipe: BorrowedFd<'_>) -> Result<u8, (Stage, 
         }
     }
     open_sources(plan)?;
-    let mut progress = Progress { root: None, umask: UMASK_DEFAULT, settled: false };
+    let mut progress = Progress { root: None, terminal: None, umask: UMASK_DEFAULT, settled: false };
     go_on(plan, 0, &mut progress, pipe)
 }
 
@@ -132,6 +135,9 @@ fn perform(
         Step::CapabilityBounding(keep) => raw(own::limit_bounding(*keep)),
         Step::Identity { uid, gid, groups } => {
             kernel::give_pipes(&plan.stdio, *uid)?;
+            if let Some(slave) = &progress.terminal {
+                terminal::give(slave, *uid)?;
+            }
             kernel::become_user(*uid, *gid, groups)
         }
         Step::Capabilities(sets, ambient) => {
@@ -153,6 +159,11 @@ fn perform(
         }
         // It has no end that another step could follow.
         Step::Init => Err(Errno::INVAL),
+        Step::Terminal(terminal) => {
+            let parent = plan.terminal.as_ref().ok_or(Errno::BADF)?;
+            progress.terminal = Some(terminal.open(progress.root()?, plan.node_proc, parent.as_fd())?);
+            Ok(())
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::prepare::Prepared;
 use crate::report::Report;
+use crate::terminal::Master;
 use orlop_sys::child::enter;
 use orlop_sys::clone::{Birth, Child, spawn};
 use std::io;
@@ -17,6 +18,8 @@ pub struct Launched {
     pub child: Child,
     /// What it says.
     pub report: Report,
+    /// Its terminal, when its plan has one; to be taken once its program runs.
+    pub terminal: Option<Master>,
 }
 
 impl Prepared<'_> {
@@ -26,6 +29,13 @@ impl Prepared<'_> {
     /// When there is no child: the clone failed, or a PID namespace could not be entered.
     pub fn launch(mut self) -> io::Result<Launched> {
         let (report, pipe) = Report::pipe()?;
+        let terminal = if self.has_terminal() {
+            let (terminal, way) = Master::way()?;
+            self.terminal = Some(way);
+            Some(terminal)
+        } else {
+            None
+        };
         if let Some(namespace) = self.pid_namespace {
             enter(namespace, libc::CLONE_NEWPID as u64)?;
         }
@@ -35,6 +45,6 @@ impl Prepared<'_> {
             // The caller's own namespace can always be entered again; were it not, later children would land in the wrong one.
             enter(self.own_pid_namespace, libc::CLONE_NEWPID as u64)?;
         }
-        Ok(Launched { child: spawned?, report })
+        Ok(Launched { child: spawned?, report, terminal })
     }
 }

@@ -17,9 +17,11 @@ mod mounts;
 mod prepare;
 mod report;
 mod resolve;
+mod terminal;
 
 pub use hollow::{Hollow, be_alone_in};
 pub use kernel::set_sysctl;
 pub use launch::Launched;
 pub use prepare::{Prepared, Refused, Surroundings};
 pub use report::{Failure, Outcome, Report, Stage};
+pub use terminal::Master;

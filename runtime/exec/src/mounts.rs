@@ -189,6 +189,12 @@ fn cover(mount: BorrowedFd<'_>, target: &OwnedFd, path: &Target) -> Result<(), E
     attach(mount, target.as_fd())
 }
 
+/// Mounts a file that is open at a target too, which is made when missing.
+pub(crate) fn cover_file(file: BorrowedFd<'_>, root: BorrowedFd<'_>, path: &Target) -> Result<(), Errno> {
+    let target = path.open_or_make(root, Make::File)?;
+    cover(copy(file, Below::Untouched)?.as_fd(), &target, path)
+}
+
 /// Makes a device node; one with the same numbers may be there.
 pub(crate) fn make_device(root: BorrowedFd<'_>, device: &Device) -> Result<(), Errno> {
     let number = rustix::fs::makedev(device.major, device.minor);

@@ -2,6 +2,7 @@
 
 use crate::mounts::{Bind, Device, NewMount};
 use crate::resolve::Target;
+use crate::terminal::Terminal;
 use orlop_sys::child::{CapabilitySets, Instruction, Words};
 use orlop_sys::mount::Below;
 use orlop_wire::plan::{BindSource, NamespaceKind, Op, Plan, Slot};
@@ -80,6 +81,8 @@ pub struct Prepared<'a> {
     pub(crate) stdio: [BorrowedFd<'a>; 3],
     pub(crate) node_proc: BorrowedFd<'a>,
     pub(crate) own_pid_namespace: BorrowedFd<'a>,
+    /// Where the child sends the master of its terminal.
+    pub(crate) terminal: Option<OwnedFd>,
 }
 
 /// A namespace to enter, `None` when the clone took care of it.
@@ -114,6 +117,7 @@ pub(crate) enum Step<'a> {
     Seccomp(Vec<Instruction>, u64),
     Chdir { target: Target, create: bool },
     Init,
+    Terminal(Terminal),
 }
 
 /// What is bound.
@@ -163,7 +167,12 @@ impl<'a> Prepared<'a> {
             stdio: around.stdio,
             node_proc: around.node_proc,
             own_pid_namespace: around.own_pid_namespace,
+            terminal: None,
         })
+    }
+
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Terminal(_)))
     }
 }
 
@@ -220,6 +229,11 @@ fn step<'a>(op: &Op, around: &Surroundings<'a>) -> Result<Step<'a>, Refused> {
         Op::Seccomp { program, flags } => Step::Seccomp(instructions(program)?, *flags),
         Op::Chdir { path, create } => Step::Chdir { target: target(path)?, create: *create },
         Op::Init => Step::Init,
+        Op::Terminal { rows, columns, console } => Step::Terminal(Terminal {
+            rows: *rows,
+            columns: *columns,
+            console: if *console { Some(target("/dev/console")?) } else { None },
+        }),
     })
 }
 

@@ -68,8 +68,7 @@ impl ExecProcess {
         });
         match launched {
             Ok(launched) => {
-                let starting =
-                    Starting { report: launched.report, plan: asked.plan, waiting: vec![caller], failure: None };
+                let starting = Starting::new(launched.report, launched.terminal, asked.plan, caller);
                 Ok(Self { number, child: launched.child, starting: Some(Box::new(starting)), folder })
             }
             Err(error) => {

@@ -7,6 +7,7 @@
 //! Invariants: the daemon may die and come back at any moment without a container noticing; an end is on disk before it is
 //! reported; nothing a container does (a full pipe, a fork bomb, a stopped process) stops the shim from answering.
 
+mod attach;
 mod clock;
 mod endings;
 mod ends;

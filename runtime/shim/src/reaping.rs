@@ -5,7 +5,7 @@ use crate::journal;
 use crate::poll::Poll;
 use crate::shim::Shim;
 use crate::supervise::{Reaped, reap_some};
-use crate::task::{Phase, Starting, Task, remove_quietly};
+use crate::task::{Input, Phase, Starting, Task, remove_quietly};
 use orlop_cgroups::Leaf;
 use orlop_exec::Outcome;
 use orlop_wire::exit::ExitRecord;
@@ -64,6 +64,9 @@ impl Shim {
                     oom: was_out_of_memory(task.leaf.as_ref()),
                 };
                 task.phase = Phase::Draining { record, until: Instant::now() + DRAIN };
+                if let Some(terminal) = task.output.terminal() {
+                    terminal.let_go();
+                }
                 if !task.has_own_pids {
                     self.end_task(id, None);
                 }
@@ -124,8 +127,12 @@ impl Shim {
             let Phase::Starting(starting) = &mut task.phase else { return };
             if starting.hear(&self.poll) {
                 let (pid, at_ns) = (task.child.pid, Stamp::now().0);
-                let waiting = std::mem::take(&mut starting.waiting);
+                let (waiting, terminal) = (std::mem::take(&mut starting.waiting), starting.take_terminal());
                 task.phase = Phase::Running { started_ns: at_ns };
+                let taken = terminal.map(|master| task.output.take_terminal(master, number, &self.poll));
+                if let Some(Err(error)) = taken {
+                    journal::write(&format!("the output of a container is lost: {error}"));
+                }
                 for caller in waiting {
                     self.reply(caller, &Reply::Started { pid, at_ns }, Vec::new());
                 }
@@ -138,9 +145,12 @@ impl Shim {
             && starting.hear(&self.poll)
         {
             let (pid, waiting) = (exec.child.pid, std::mem::take(&mut starting.waiting));
+            let terminal = starting.take_terminal();
             exec.starting = None;
             for caller in waiting {
-                self.reply(caller, &Reply::ExecStarted { pid }, Vec::new());
+                // The kernel is out of descriptors when it fails; whoever asked hears that none came.
+                let slots = terminal.iter().filter_map(|terminal| terminal.try_clone().ok()).collect();
+                self.reply(caller, &Reply::ExecStarted { pid }, slots);
             }
         }
     }
@@ -155,7 +165,7 @@ impl Shim {
         }
         task.phase = Phase::Ended(record);
         // Nobody writes to it any more, and its end is what Linux tells the holder.
-        task._stdin = None;
+        task.stdin = Input::Closed;
         if let Err(error) = self.ends.write(id, &record) {
             journal::write(&format!("container {id}: {error}"));
         }

@@ -30,6 +30,9 @@ impl Shim {
             }
             Request::NetworkNamespace => return self.network_namespace(caller),
             Request::Shm => return self.lend_shm(caller),
+            Request::TcpSockets => return self.tcp_sockets(caller),
+            Request::FirstProcess { container } => return self.first_process(caller, &container),
+            Request::Attach(asked) => return self.attach(caller, &asked, slots),
             Request::Start(start) => return self.start_task(caller, start, &slots),
             Request::Exec(exec) => return self.start_exec(caller, exec, &slots),
             Request::List => return self.list(caller),
@@ -50,6 +53,8 @@ impl Shim {
             Request::DropTask { container } => self.ends.forget(&container),
             Request::KillExec { container, exec } => self.kill_exec(&container, exec),
             Request::ReopenLog { container, log } => self.reopen_log(&container, log, slots),
+            Request::CloseStdin { container } => self.close_stdin(&container),
+            Request::Resize { container, rows, columns } => self.resize(&container, rows, columns),
         };
         let reply = match done {
             Ok(()) => Reply::Done,
@@ -62,7 +67,7 @@ impl Shim {
         self.tasks.get(container)
     }
 
-    fn task(&self, container: &str) -> Result<&Task> {
+    pub(crate) fn task(&self, container: &str) -> Result<&Task> {
         self.known(container).ok_or_else(|| no_task(container))
     }
 
@@ -90,6 +95,14 @@ impl Shim {
         let unset = || Failed::refused("lend /dev/shm", "the sandbox is not set up", libc::EINVAL);
         match self.sandbox.as_ref().ok_or_else(unset).and_then(|sandbox| sandbox.shm().for_container()) {
             Ok(mount) => self.reply(caller, &Reply::Shm, vec![mount]),
+            Err(error) => self.reply(caller, &error.reply(), Vec::new()),
+        }
+    }
+
+    fn tcp_sockets(&mut self, caller: Caller) {
+        let unset = || Failed::refused("make a socket for the sandbox", "the sandbox is not set up", libc::EINVAL);
+        match self.sandbox.as_ref().ok_or_else(unset).and_then(Sandbox::tcp_sockets) {
+            Ok(slots) => self.reply(caller, &Reply::TcpSockets, slots),
             Err(error) => self.reply(caller, &error.reply(), Vec::new()),
         }
     }
@@ -206,7 +219,7 @@ impl NoStart {
     }
 }
 
-fn no_task(container: &str) -> Failed {
+pub(crate) fn no_task(container: &str) -> Failed {
     Failed::refused(format_args!("find container {container}"), "it is not known here", libc::ENOENT)
 }
 

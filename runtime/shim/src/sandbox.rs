@@ -112,11 +112,36 @@ impl Sandbox {
         let [Scope::New, ..] = self.scopes else {
             return Err(Failed::refused(tried, "the sandbox has the node's", libc::EINVAL));
         };
+        // No protocol is NETLINK_ROUTE, which has number 0.
+        let open = || socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None);
+        let mut sockets = self.sockets(tried, &[&open])?;
+        let socket = sockets.pop().ok_or_else(|| Failed::refused(tried, "none came", libc::EBADMSG))?;
+        Ok([self.network.try_clone().tried(tried)?, socket])
+    }
+
+    /// Returns TCP sockets made inside its network namespace: one of IPv4 and, where the kernel has it, one of IPv6.
+    pub(crate) fn tcp_sockets(&self) -> Result<Vec<OwnedFd>> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let v4 = move || socket_with(AddressFamily::INET, SocketType::STREAM, flags, None);
+        let v6 = move || socket_with(AddressFamily::INET6, SocketType::STREAM, flags, None);
+        let tried = "make a socket in the network namespace of the sandbox";
+        match self.sockets(tried, &[&v4, &v6]) {
+            Err(error) if error.errno() == libc::EAFNOSUPPORT => self.sockets(tried, &[&v4]),
+            made => made,
+        }
+    }
+
+    /// Makes sockets in its network namespace, by a throw-away child: the shim never leaves its own.
+    fn sockets(&self, tried: &str, open: &[&Open]) -> Result<Vec<OwnedFd>> {
         let (ours, theirs) = seqpacket::pair(Waits::Yes).tried(tried)?;
         let child = spawn(&Birth::default(), || {
-            let opened = open_route_socket(self.network.as_fd());
+            let opened = enter_network(self.network.as_fd())
+                .and_then(|()| open.iter().map(|open| open()).collect::<std::result::Result<Vec<_>, _>>());
             match &opened {
-                Ok(socket) => say(theirs.as_fd(), WELL, 0, &[socket.as_fd()]),
+                Ok(sockets) => {
+                    let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+                    say(theirs.as_fd(), WELL, 0, &sockets);
+                }
                 Err(errno) => say(theirs.as_fd(), 0, errno.raw_os_error(), &[]),
             }
             0
@@ -125,13 +150,16 @@ impl Sandbox {
         drop(theirs);
         let heard = hear(&ours).tried(tried);
         reap(&child);
-        let (step, errno, mut descriptors) = heard?;
-        match (step, descriptors.pop()) {
-            (WELL, Some(socket)) => Ok([self.network.try_clone().tried(tried)?, socket]),
-            _ => Err(Failed::io(tried, &io::Error::from_raw_os_error(errno))),
+        let (step, errno, descriptors) = heard?;
+        if step == WELL && descriptors.len() == open.len() {
+            return Ok(descriptors);
         }
+        Err(Failed::io(tried, &io::Error::from_raw_os_error(errno)))
     }
 }
+
+/// Makes one socket. Runs in the throw-away child.
+type Open = dyn Fn() -> std::result::Result<OwnedFd, Errno>;
 
 /// Refuses sysctls that would be the node's, and makes the others ready to be written.
 fn check_sysctls(asked: &SetUp) -> Result<Vec<(CString, &[u8])>> {
@@ -234,10 +262,8 @@ fn outcome(step: u32, errno: i32, asked: &SetUp) -> Result<()> {
     }
 }
 
-fn open_route_socket(network: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Errno> {
-    enter(network, libc::CLONE_NEWNET as u64).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    // No protocol is NETLINK_ROUTE, which has number 0.
-    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+fn enter_network(network: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    enter(network, libc::CLONE_NEWNET as u64).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
 /// Sends a step and an errno. Runs in a child, which has nobody to tell of a failure.

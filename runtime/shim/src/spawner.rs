@@ -153,7 +153,12 @@ impl Spawner {
                 | Request::List
                 | Request::ReopenLog { .. }
                 | Request::ShutDown
-                | Request::Shm,
+                | Request::Shm
+                | Request::TcpSockets
+                | Request::Attach(_)
+                | Request::CloseStdin { .. }
+                | Request::Resize { .. }
+                | Request::FirstProcess { .. },
             )
             | Asked::Unknown => self.reply(caller, &Reply::Unsupported, Vec::new()),
         }

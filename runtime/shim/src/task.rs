@@ -7,13 +7,13 @@
 
 use crate::error::{Failed, Result, Tried};
 use crate::exec::ExecProcess;
-use crate::log::Output;
+use crate::log::{Output, WriteEnds};
 use crate::nodes::Node;
 use crate::peers::Caller;
 use crate::poll::{Poll, Token};
 use crate::sandbox::Sandbox;
 use orlop_cgroups::{CgroupPath, Hierarchies, Killing, Leaf};
-use orlop_exec::{Failure, Launched, Prepared, Refused, Report, Surroundings};
+use orlop_exec::{Failure, Launched, Master, Prepared, Refused, Report, Surroundings};
 use orlop_sys::clone::Child;
 use orlop_wire::exit::ExitRecord;
 use orlop_wire::frame::{Console, Failed as NotStarted, Phase as HowFar, Start, Stdin};
@@ -34,9 +34,21 @@ pub(crate) struct Task {
     pub(crate) has_own_pids: bool,
     pub(crate) phase: Phase,
     pub(crate) output: Output,
-    /// Keeps standard input open; nothing is written yet.
-    pub(crate) _stdin: Option<OwnedFd>,
+    pub(crate) stdin: Input,
     pub(crate) execs: BTreeMap<u64, ExecProcess>,
+}
+
+/// Standard input, as far as clients can have it.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Nobody can.
+    Null,
+    /// The writing end of its pipe, kept open. It does not block.
+    Pipe(OwnedFd),
+    /// Its terminal, which is [`Task::output`]'s.
+    Terminal,
+    /// Nobody can any more.
+    Closed,
 }
 
 /// How far a task is.
@@ -60,6 +72,8 @@ pub(crate) struct Starting {
     pub(crate) plan: Plan,
     pub(crate) waiting: Vec<Caller>,
     pub(crate) failure: Option<Failure>,
+    /// Its terminal, when its plan has one.
+    pub(crate) terminal: Option<Master>,
 }
 
 /// Why a task does not start.
@@ -91,24 +105,32 @@ impl Task {
         place: &Place<'_>,
     ) -> std::result::Result<Self, NoStart> {
         let refused = NoStart::Refused;
-        if asked.console == Console::Terminal {
-            let reason = "a terminal is not supported yet";
-            return Err(refused(Failed::refused("start a container", reason, libc::EOPNOTSUPP)));
+        let has_terminal = asked.plan.ops.iter().any(|op| matches!(op, Op::Terminal { .. }));
+        if (asked.console == Console::Terminal) != has_terminal {
+            let reason = "its plan and its console differ about a terminal";
+            return Err(refused(Failed::refused("start a container", reason, libc::EINVAL)));
         }
         let log = match asked.log {
             Some(slot) => Some(take_slot(slots, slot).map_err(refused)?),
             None => None,
         };
-        let (stdin, kept) = open_stdin(asked.stdin, place.node).map_err(refused)?;
+        let (stdin, kept) = open_stdin(asked.stdin, asked.console, place.node).map_err(refused)?;
         let leaf = make_leaf(&asked.plan, place.hierarchies).map_err(failed)?;
-        let launched =
-            Output::new(number, log, asked.line_bytes_max, place.poll).map_err(failed).and_then(|(output, ends)| {
-                let stdio = [stdin.as_fd(), ends.stdout.as_fd(), ends.stderr.as_fd()];
-                let launched = launch(&asked.plan, slots, leaf.as_ref(), None, stdio, place)?;
-                place.poll.add(&launched.report, Token::Report(number)).map_err(failed)?;
-                Ok((output, launched))
-            });
-        let (output, launched) = match launched {
+        let mut output = Output::new(asked.console, log, asked.line_bytes_max);
+        let ends = match asked.console {
+            Console::Pipes => output.open_pipes(number, place.poll).map(Some),
+            // It takes the place of all three.
+            Console::Terminal => Ok(None),
+        };
+        let null = place.node.null.as_fd();
+        let launched = ends.map_err(failed).and_then(|ends| {
+            let of = |end: fn(&WriteEnds) -> &OwnedFd| ends.as_ref().map_or(null, |ends| end(ends).as_fd());
+            let stdio = [stdin.as_fd(), of(|ends| &ends.stdout), of(|ends| &ends.stderr)];
+            let launched = launch(&asked.plan, slots, leaf.as_ref(), None, stdio, place)?;
+            place.poll.add(&launched.report, Token::Report(number)).map_err(failed)?;
+            Ok(launched)
+        });
+        let launched = match launched {
             Ok(launched) => launched,
             Err(error) => {
                 remove_quietly(leaf);
@@ -116,7 +138,7 @@ impl Task {
             }
         };
         let has_own_pids = asked.plan.clone_flags & libc::CLONE_NEWPID as u64 != 0;
-        let starting = Starting { report: launched.report, plan: asked.plan, waiting: vec![caller], failure: None };
+        let starting = Starting::new(launched.report, launched.terminal, asked.plan, caller);
         Ok(Self {
             number,
             child: launched.child,
@@ -124,7 +146,7 @@ impl Task {
             has_own_pids,
             phase: Phase::Starting(Box::new(starting)),
             output,
-            _stdin: kept,
+            stdin: kept,
             execs: BTreeMap::new(),
         })
     }
@@ -156,6 +178,18 @@ impl Task {
     /// Sends a signal to its first process. Quiet when it has ended.
     pub(crate) fn signal(&self, signal: u8) -> Result<()> {
         signal_quietly(self.child.pidfd.as_fd(), signal)
+    }
+}
+
+impl Starting {
+    pub(crate) fn new(report: Report, terminal: Option<Master>, plan: Plan, caller: Caller) -> Self {
+        Self { report, plan, waiting: vec![caller], failure: None, terminal }
+    }
+
+    /// Takes the master of its terminal, once its program runs; `None` when it has none.
+    pub(crate) fn take_terminal(&mut self) -> Option<OwnedFd> {
+        let taken = self.terminal.take()?.take();
+        taken.inspect_err(|error| crate::journal::write(&format!("a terminal did not arrive: {error}"))).ok()
     }
 }
 
@@ -254,13 +288,17 @@ pub(crate) fn remove_quietly(leaf: Option<Leaf>) {
 }
 
 /// Opens standard input, and what must stay open with it.
-fn open_stdin(stdin: Stdin, node: &Node) -> Result<(OwnedFd, Option<OwnedFd>)> {
+fn open_stdin(stdin: Stdin, console: Console, node: &Node) -> Result<(OwnedFd, Input)> {
     let tried = "open standard input";
-    match stdin {
-        Stdin::Null => Ok((node.null.try_clone().tried(tried)?, None)),
-        Stdin::Open | Stdin::Once => {
+    let null = || node.null.try_clone().tried(tried);
+    match (stdin, console) {
+        (Stdin::Null, _) => Ok((null()?, Input::Null)),
+        (Stdin::Open | Stdin::Once, Console::Terminal) => Ok((null()?, Input::Terminal)),
+        (Stdin::Open | Stdin::Once, Console::Pipes) => {
             let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).tried(tried)?;
-            Ok((read, Some(write)))
+            // Clients get it as it is; the container's end blocks, as programs expect.
+            rustix::io::ioctl_fionbio(&write, true).tried(tried)?;
+            Ok((read, Input::Pipe(write)))
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::{Inputs, SpecError, command, confine, environment, filesystems};
 use orlop_model::container::{NamespaceMode, RootfsAccess};
 use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
+use orlop_model::streams::TerminalSize;
 use orlop_plan::compile::{INIT, SANDBOX, of_other, of_task};
 use orlop_plan::oci::{
     Cpu, HugepageLimit, Linux, Memory, Namespace, Pids, Process, Resources, Rlimit, Root, Spec, User,
@@ -15,14 +16,15 @@ const OCI_VERSION: &str = "1.3.0";
 
 /// Makes the spec of a container's first process.
 pub fn container(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
-    spec(inputs, command::command(&inputs.container.process, inputs.image)?)
+    let terminal = inputs.container.process.terminal.then(TerminalSize::default);
+    spec(inputs, command::command(&inputs.container.process, inputs.image)?, terminal)
 }
 
 /// Makes the spec of a program run in a running container, for [`orlop_plan::compile::exec`]: the container's own, with
-/// another command.
-pub fn exec(inputs: &Inputs<'_>, command: &[String]) -> Result<Spec, SpecError> {
+/// another command, and a terminal of its own or none.
+pub fn exec(inputs: &Inputs<'_>, command: &[String], terminal: Option<TerminalSize>) -> Result<Spec, SpecError> {
     command::check(command)?;
-    spec(inputs, command.to_vec())
+    spec(inputs, command.to_vec(), terminal)
 }
 
 /// Returns the sysctls that a sandbox with a network of its own starts from, as paths below `/proc/sys` and values; what was
@@ -69,7 +71,7 @@ pub fn sandbox_sysctls(sandbox: &SandboxSpec) -> Result<Vec<(String, String)>, S
     Ok(found)
 }
 
-fn spec(inputs: &Inputs<'_>, args: Vec<String>) -> Result<Spec, SpecError> {
+fn spec(inputs: &Inputs<'_>, args: Vec<String>, terminal: Option<TerminalSize>) -> Result<Spec, SpecError> {
     let Inputs { container, sandbox, .. } = inputs;
     let capabilities = confine::capabilities(inputs);
     let devices = confine::devices(inputs)?;
@@ -82,7 +84,7 @@ fn spec(inputs: &Inputs<'_>, args: Vec<String>) -> Result<Spec, SpecError> {
         | NamespaceMode::OfOther { .. }
         | NamespaceMode::Path(_) => None,
     };
-    let mut process = process(inputs, args)?;
+    let mut process = process(inputs, args, terminal)?;
     process.capabilities = Some(capabilities);
     let linux = Linux {
         resources: Some(Resources { devices: devices.rules, ..resources(inputs.resources) }),
@@ -112,17 +114,16 @@ fn spec(inputs: &Inputs<'_>, args: Vec<String>) -> Result<Spec, SpecError> {
     })
 }
 
-fn process(inputs: &Inputs<'_>, args: Vec<String>) -> Result<Process, SpecError> {
+fn process(inputs: &Inputs<'_>, args: Vec<String>, terminal: Option<TerminalSize>) -> Result<Process, SpecError> {
     let asked = &inputs.container.process;
-    if asked.terminal {
-        return Err(SpecError::unsupported("terminal", "terminals are not built yet; run it without one"));
-    }
     let rlimit = |limit: &orlop_model::container::Rlimit| Rlimit {
         kind: limit.name.clone(),
         hard: limit.hard,
         soft: limit.soft,
     };
+    let size = |size: TerminalSize| serde_json::json!({ "height": size.rows, "width": size.columns });
     Ok(Process {
+        terminal: terminal.is_some(),
         user: User {
             uid: inputs.user.uid,
             gid: inputs.user.gid,
@@ -130,11 +131,12 @@ fn process(inputs: &Inputs<'_>, args: Vec<String>) -> Result<Process, SpecError>
             additional_gids: inputs.user.groups.clone(),
         },
         args,
-        env: environment::environment(inputs)?,
+        env: environment::environment(inputs, terminal.is_some())?,
         cwd: command::working_folder(asked, inputs.image)?,
         rlimits: asked.rlimits.iter().map(rlimit).collect(),
         no_new_privileges: inputs.container.security.no_new_privileges,
         oom_score_adj: Some(i64::from(oom_score_adj(inputs))),
+        other: terminal.map(|asked| ("consoleSize".to_owned(), size(asked))).into_iter().collect(),
         ..Process::default()
     })
 }

@@ -6,12 +6,15 @@ use orlop_plan::oci::EnvEntry;
 /// What programs are looked up in when nobody says otherwise; that of every runtime.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a terminal is taken for when nobody says otherwise; that of every runtime.
+const TERM_DEFAULT: &str = "xterm";
+
 /// Names and values, each name once, in the order in which names first came.
 #[derive(Default)]
 struct Environment(Vec<(Vec<u8>, Vec<u8>)>);
 
 /// Returns the image's environment with the container's over it, and what every program expects to find.
-pub(crate) fn environment(inputs: &Inputs<'_>) -> Result<Vec<EnvEntry>, SpecError> {
+pub(crate) fn environment(inputs: &Inputs<'_>, terminal: bool) -> Result<Vec<EnvEntry>, SpecError> {
     let mut all = Environment::default();
     if !inputs.sandbox.hostname.is_empty() {
         all.set(b"HOSTNAME", inputs.sandbox.hostname.as_bytes());
@@ -33,6 +36,9 @@ pub(crate) fn environment(inputs: &Inputs<'_>) -> Result<Vec<EnvEntry>, SpecErro
             return Err(SpecError::invalid("environment", why));
         }
         all.set(name.as_bytes(), value);
+    }
+    if terminal {
+        all.set_if_missing(b"TERM", TERM_DEFAULT.as_bytes());
     }
     all.set_if_missing(b"PATH", PATH_DEFAULT.as_bytes());
     all.set_if_missing(b"HOME", inputs.user.home.as_bytes());

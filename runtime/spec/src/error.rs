@@ -60,8 +60,4 @@ impl SpecError {
     pub(crate) fn image(field: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Image { field: field.into(), why: why.into() }
     }
-
-    pub(crate) fn unsupported(field: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Unsupported { field: field.into(), why: why.into() }
-    }
 }

@@ -163,7 +163,7 @@ fn joined(node: &mut Node) {
     let world = node.world();
     let first = node.start(&world, "exec sleep 600");
     let process = first.launched.child.pidfd.as_fd();
-    let spec = exec(&world.inputs(), &script("echo host=$(uname -n); echo id=$(id -u); echo first=$(cat /proc/1/comm); echo self=$(cat /proc/self/cgroup | grep -c ':/$'); echo where=$PWD")).unwrap();
+    let spec = exec(&world.inputs(), &script("echo host=$(uname -n); echo id=$(id -u); echo first=$(cat /proc/1/comm); echo self=$(cat /proc/self/cgroup | grep -c ':/$'); echo where=$PWD"), None).unwrap();
     let compiled = node.with_facts(|facts| compile::exec(&spec, world.container_id.as_str(), facts)).unwrap();
     let joins = compiled.plan.join.iter().map(|_| process).collect();
     let second = node.launch(compiled, Vec::new(), joins);

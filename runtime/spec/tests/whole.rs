@@ -9,6 +9,7 @@ use orlop_cgroups::{Hierarchies, Hierarchy};
 use orlop_model::ErrorKind;
 use orlop_model::container::{Device, Mount, MountAccess, NamespaceMode, Propagation, RootfsAccess, SeccompProfile};
 use orlop_model::sandbox::NamespaceScope;
+use orlop_model::streams::TerminalSize;
 use orlop_plan::compile::{self, Facts, SANDBOX, SANDBOX_SHM};
 use orlop_plan::oci::{self, Spec};
 use orlop_plan::rlimit::HardLimits;
@@ -74,7 +75,7 @@ fn every_spec_made_here_can_be_planned() {
             profiles: &profiles,
         };
         let first = compile::container(&made(world), &facts).unwrap();
-        let more = exec(&world.inputs(), &["true".to_owned()]).unwrap();
+        let more = exec(&world.inputs(), &["true".to_owned()], None).unwrap();
         let exec = compile::exec(&more, world.container_id.as_str(), &facts).unwrap();
         assert_eq!((&first.warnings, &exec.warnings), (&Vec::new(), &Vec::new()));
         assert_eq!(exec.plan.program.env, first.plan.program.env);
@@ -284,14 +285,31 @@ fn score_is_always_set_and_never_below_what_the_node_lets_us() {
 }
 
 #[test]
-fn nothing_to_run_and_terminals_are_refused() {
+fn nothing_to_run_is_refused() {
     let mut world = World::new();
     world.image.cmd.clear();
     assert_eq!(container(&world.inputs()), Err(SpecError::NoCommand));
-    assert_eq!(exec(&world.inputs(), &[]), Err(SpecError::NoCommand));
-    exec(&world.inputs(), &["true".to_owned()]).unwrap();
-    world.container.process.terminal = true;
-    assert_eq!(exec(&world.inputs(), &["true".to_owned()]).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(exec(&world.inputs(), &[], None), Err(SpecError::NoCommand));
+    exec(&world.inputs(), &["true".to_owned()], None).unwrap();
+}
+
+#[test]
+fn terminal_of_an_exec_is_its_own_and_not_its_containers() {
+    let mut world = World::new();
+    let words = ["true".to_owned()];
+    let term = |process: &orlop_plan::oci::Process| process.env.iter().any(|entry| entry.name() == Some(b"TERM"));
+    for of_container in [false, true] {
+        world.container.process.terminal = of_container;
+        let first = made(&world).process.unwrap();
+        assert_eq!((first.terminal, term(&first)), (of_container, of_container));
+        let size = TerminalSize { rows: 30, columns: 100 };
+        for terminal in [None, Some(size)] {
+            let process = exec(&world.inputs(), &words, terminal).unwrap().process.unwrap();
+            assert_eq!((process.terminal, term(&process)), (terminal.is_some(), terminal.is_some()));
+            let said = process.other.get("consoleSize").map(ToString::to_string);
+            assert_eq!(said, terminal.map(|_| r#"{"height":30,"width":100}"#.to_owned()));
+        }
+    }
 }
 
 #[test]

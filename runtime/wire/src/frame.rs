@@ -23,8 +23,11 @@ use serde::{Deserialize, Serialize};
 pub const VERSION_MIN: u32 = 1;
 /// Newest version of the protocol that this build speaks.
 pub const VERSION_MAX: u32 = 1;
-/// Optional abilities that this build has; none yet.
-pub const FEATURES: u64 = 0;
+/// Optional ability: [`Request::TcpSockets`] to [`Request::FirstProcess`], and [`crate::plan::Op::Terminal`]. A shim without it
+/// answers [`Reply::Unsupported`] to each, so that nobody needs to ask first.
+pub const STREAMS: u64 = 1;
+/// Optional abilities that this build has.
+pub const FEATURES: u64 = STREAMS;
 
 /// Name of the spawner's socket in the run folder.
 pub const SPAWNER_SOCKET: &str = "spawner.sock";
@@ -42,6 +45,8 @@ pub const ID_BYTES_MAX: usize = 128;
 pub const SLOTS_MAX: usize = 252;
 /// Execs of one container at once; the shim answers `EAGAIN` beyond it. A probe storm must not fill the process table.
 pub const EXECS_MAX: usize = 64;
+/// Clients attached to one container at once; the shim answers `EAGAIN` beyond it.
+pub const CLIENTS_MAX: usize = 32;
 
 const HELLO_MAGIC: [u8; 4] = *b"orlp";
 const HELLO_BYTES: usize = 20;
@@ -134,7 +139,8 @@ pub enum Request {
         /// Which container.
         container: String,
     },
-    /// Runs a program in a container: [`Reply::ExecStarted`] or [`Reply::Failed`], later [`Event::ExecExited`].
+    /// Runs a program in a container: [`Reply::ExecStarted`] or [`Reply::Failed`], later [`Event::ExecExited`]. With a terminal
+    /// in its plan, no stream is sent along.
     Exec(Exec),
     /// Kills an exec with all it started: [`Reply::Done`]. Quiet when it has ended.
     KillExec {
@@ -156,10 +162,34 @@ pub enum Request {
     ShutDown,
     /// Asks for the sandbox's `/dev/shm`, for a container of another one: [`Reply::Shm`].
     Shm,
+    /// Asks for TCP sockets made in the sandbox's network namespace, which is the node's for some: [`Reply::TcpSockets`].
+    TcpSockets,
+    /// Gives a client its share in the streams of a running container: [`Reply::Attached`].
+    Attach(Attach),
+    /// Closes the shim's end of a container's standard input: [`Reply::Done`]. Quiet when it is closed, or its process gone.
+    /// A terminal has no such end; of one, only later clients are kept away.
+    CloseStdin {
+        /// Which container.
+        container: String,
+    },
+    /// Sets the size of a running container's terminal: [`Reply::Done`]; `EINVAL` when it has none.
+    Resize {
+        /// Which container.
+        container: String,
+        /// Lines.
+        rows: u16,
+        /// Characters of a line.
+        columns: u16,
+    },
+    /// Asks for the pidfd of a running container's first process: [`Reply::FirstProcess`].
+    FirstProcess {
+        /// Which container.
+        container: String,
+    },
 }
 
 /// Number of requests known; a tag beyond it comes from a newer client.
-const REQUESTS: u32 = 17;
+const REQUESTS: u32 = 22;
 
 /// What a sandbox consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,9 +226,9 @@ pub struct Start {
     pub container: String,
     /// What its process does.
     pub plan: Plan,
-    /// What standard input is.
+    /// What standard input is. A terminal is always that; here it says whether clients may send to it.
     pub stdin: Stdin,
-    /// Pipes or a terminal.
+    /// Pipes or a terminal, as its plan says.
     pub console: Console,
     /// The log file, open for appending; `None` drops the output.
     pub log: Option<Slot>,
@@ -224,6 +254,22 @@ pub enum Console {
     Pipes,
     /// A pseudo-terminal.
     Terminal,
+}
+
+/// What a client gets of a container's streams.
+///
+/// Output is written to its pipes as it comes, by the shim, which never waits: a client whose pipe has no room is cut off
+/// there, and reads the end once it has read what there is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The container.
+    pub container: String,
+    /// Whether it sends standard input.
+    pub stdin: bool,
+    /// The writing end of a pipe that does not block, for standard output or all output of a terminal.
+    pub stdout: Option<Slot>,
+    /// Likewise for standard error; closed at once when there is a terminal.
+    pub stderr: Option<Slot>,
 }
 
 /// How a program is run in a container.
@@ -275,7 +321,7 @@ pub enum Reply {
     },
     /// The process was made but could not become the program; nothing of it is left.
     Failed(Failed),
-    /// The program runs.
+    /// The program runs. With a terminal in its plan, slot 0 is the terminal's master.
     ExecStarted {
         /// Process id on the node.
         pid: u32,
@@ -286,9 +332,30 @@ pub enum Reply {
     Down(Vec<(String, ExitRecord)>),
     /// Slot 0 is a detached mount.
     Shm,
+    /// Slot 0 is an IPv4 socket, slot 1 one of IPv6 where the kernel has it. Neither blocks.
+    TcpSockets,
+    /// The client is attached. When it sends standard input, slot 0 is where to: the writing end of the container's pipe, or
+    /// its terminal's master, which is not to be read from.
+    Attached(Attached),
+    /// Slot 0 is the pidfd.
+    FirstProcess {
+        /// Process id on the node.
+        pid: u32,
+    },
 }
 
-const REPLIES: u32 = 12;
+const REPLIES: u32 = 15;
+
+/// Where a client's share in the streams begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Pipes or a terminal.
+    pub console: Console,
+    /// Bytes of standard output written to the log so far; what comes by the client's pipe begins right after them.
+    pub stdout_from: u64,
+    /// Likewise of standard error.
+    pub stderr_from: u64,
+}
 
 /// Why a process could not become its program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -254,6 +254,17 @@ pub enum Op {
     /// that of sending signals: it passes signals on to its child, reaps orphans, and ends as its child does, with 128 and
     /// the number where a signal ended it.
     Init,
+    /// Starts a session on a new terminal: setsid(2), a pseudo-terminal of the devpts at `/dev/pts`, whose slave becomes the
+    /// controlling terminal and descriptors 0, 1 and 2. Its master goes to the parent. At most once in a plan, in place of
+    /// [`Op::NewSession`].
+    Terminal {
+        /// Lines; 0 is unknown.
+        rows: u16,
+        /// Characters of a line; 0 is unknown.
+        columns: u16,
+        /// Whether the slave is mounted at `/dev/console` too. config-linux.md "Default Devices".
+        console: bool,
+    },
 }
 
 /// What is bound.
@@ -308,6 +319,7 @@ impl Op {
             Self::Seccomp { .. } => "install the seccomp filter".to_owned(),
             Self::Chdir { path, .. } => format!("change to the working folder {path}"),
             Self::Init => "start a process below the init".to_owned(),
+            Self::Terminal { .. } => "open a terminal".to_owned(),
         }
     }
 }

@@ -50,6 +50,11 @@ fn op() -> impl Strategy<Value = Op> {
         (vec(any::<u8>(), 0..64), any::<u64>()).prop_map(|(program, flags)| Op::Seccomp { program, flags }),
         Just(Op::PivotRoot),
         Just(Op::Init),
+        (any::<u16>(), any::<u16>(), any::<bool>()).prop_map(|(rows, columns, console)| Op::Terminal {
+            rows,
+            columns,
+            console
+        }),
     ]
 }
 
@@ -116,6 +121,17 @@ fn request() -> impl Strategy<Value = Request> {
         (text(), any::<u32>()).prop_map(|(container, log)| Request::ReopenLog { container, log }),
         Just(Request::ShutDown),
         Just(Request::Shm),
+        Just(Request::TcpSockets),
+        (text(), any::<bool>(), slot(), slot()).prop_map(|(container, stdin, stdout, stderr)| Request::Attach(
+            Attach { container, stdin, stdout, stderr }
+        )),
+        text().prop_map(|container| Request::CloseStdin { container }),
+        (text(), any::<u16>(), any::<u16>()).prop_map(|(container, rows, columns)| Request::Resize {
+            container,
+            rows,
+            columns
+        }),
+        text().prop_map(|container| Request::FirstProcess { container }),
     ]
 }
 
@@ -136,6 +152,11 @@ fn reply() -> impl Strategy<Value = Reply> {
         any::<u32>().prop_map(|pid| Reply::ExecStarted { pid }),
         vec((text(), state), 0..4).prop_map(Reply::Tasks),
         vec((text(), record()), 0..4).prop_map(Reply::Down),
+        Just(Reply::TcpSockets),
+        (any::<u64>(), any::<u64>()).prop_map(|(stdout_from, stderr_from)| {
+            Reply::Attached(Attached { console: Console::Terminal, stdout_from, stderr_from })
+        }),
+        any::<u32>().prop_map(|pid| Reply::FirstProcess { pid }),
     ]
 }
 
@@ -208,12 +229,15 @@ fn first_and_last_tags_stay_where_they_are() {
     assert_eq!(encode_request(7, &Request::ShutDown).unwrap(), [7, 15]);
     assert_eq!(encode_reply(7, &Reply::Down(Vec::new())).unwrap(), [0, 7, 10, 0]);
     assert_eq!(decode_heard(&[0, 7, 10, 0]), Ok(Heard::Reply { number: 7, reply: Some(Reply::Down(Vec::new())) }));
+    let process = Request::FirstProcess { container: String::new() };
+    assert_eq!(encode_request(7, &process).unwrap(), [7, 20, 0]);
+    assert_eq!(encode_reply(7, &Reply::FirstProcess { pid: 1 }).unwrap(), [0, 7, 13, 1]);
 }
 
 #[test]
 fn what_a_newer_build_says_is_unknown_and_not_an_error() {
-    assert_eq!(decode_request(&[7, 17, 1, 2, 3]), Ok((7, Asked::Unknown)));
-    assert_eq!(decode_heard(&[0, 7, 12, 9]), Ok(Heard::Reply { number: 7, reply: None }));
+    assert_eq!(decode_request(&[7, 22, 1, 2, 3]), Ok((7, Asked::Unknown)));
+    assert_eq!(decode_heard(&[0, 7, 15, 9]), Ok(Heard::Reply { number: 7, reply: None }));
     assert_eq!(decode_heard(&[1, 2, 9]), Ok(Heard::Event(None)));
 }
 

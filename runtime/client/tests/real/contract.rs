@@ -3,6 +3,7 @@
 use crate::support::World;
 use crate::world;
 use orlop_contract::objects;
+use orlop_contract::runtime::streams::{Inner, SAID};
 use orlop_contract::runtime::{CODE, Program, RuntimeGround};
 use orlop_model::container::ContainerSpec;
 use orlop_model::container_state::Ended;
@@ -33,14 +34,28 @@ impl RuntimeGround for World {
             Program::Waits => shell(sandbox, name, "trap 'exit 0' TERM; while :; do sleep 0.02; done"),
             Program::Ends => shell(sandbox, name, &ends),
             Program::Forks => shell(sandbox, name, "sleep 100 & sleep 100 & wait"),
+            Program::Copies => objects::container(sandbox, name, &["/bin/cat"]),
             Program::Missing => objects::container(sandbox, name, &["/bin/missing"]),
         };
         spec.process.env = vec![("PATH".into(), b"/usr/bin:/bin".to_vec())];
         spec
     }
 
+    fn command(&self, inner: Inner) -> Vec<String> {
+        match inner {
+            Inner::Says => vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("printf {SAID}")],
+            Inner::Copies => vec!["/bin/cat".to_owned()],
+            Inner::Waits => vec!["/bin/sleep".to_owned(), "1000".to_owned()],
+            Inner::Missing => vec!["/bin/missing".to_owned()],
+        }
+    }
+
     fn rootfs(&self) -> OwnedFd {
         self.rootfs()
+    }
+
+    fn has_process(&self, pid: u32) -> bool {
+        fs::exists(format!("/proc/{pid}")).unwrap()
     }
 
     /// By their cgroup, as the kernel shows it. Of this world: other tests name theirs alike at the same time.

@@ -4,7 +4,7 @@ use orlop_cgroups::{CgroupPath, Hierarchies, Leaf, remove_tree};
 use orlop_model::container::{ContainerSpec, LogPath, Process, Resources};
 use orlop_model::container_state::{Checked, Ended};
 use orlop_model::image::ImageConfig;
-use orlop_model::ports::{Exec, ExecOutput, Launched, Runtime, RuntimeListener, Start};
+use orlop_model::ports::{Exec, ExecOutput, ExecOverrides, Launched, Runtime, RuntimeListener, Start};
 use orlop_model::sandbox::{Dns, SandboxSpec};
 use orlop_model::{ContainerId, Digest, Failure, ImageId, Namespace, NaturalKey, SandboxId};
 use orlop_runtime_client::{Client, Config};
@@ -130,6 +130,7 @@ impl World {
             resources: &pod.resources,
             image: &pod.image,
             checked: &checked,
+            overrides: &ExecOverrides::default(),
             command: &command,
             timeout,
             output_bytes_max: 1 << 20,

@@ -42,6 +42,8 @@ pub(super) fn container(spec: &Spec, facts: &Facts<'_>) -> Result<Compiled, Comp
     ops.extend(sysctls(spec, linux, &spaces)?);
     let folder = folder(spec, process)?;
     ops.extend(folder.make.clone());
+    // Of the container's own devpts, while the root can still be written; a bound `/dev` has a console of its own.
+    ops.extend(process::terminal(process, tree::has_own_dev(spec))?);
     ops.extend(tree::covers(spec, linux, facts)?);
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         ops.push(Op::ReadonlyRoot);
@@ -72,6 +74,7 @@ pub(super) fn exec(spec: &Spec, container: &str, facts: &Facts<'_>) -> Result<Co
 
     let folder = folder(spec, process)?;
     let mut ops = process::privileged_ops(process, First::Program, facts, &mut warnings)?;
+    ops.extend(process::terminal(process, false)?);
     ops.extend(folder.among(process::confining_ops(spec, process, facts, &mut warnings)?));
     let plan =
         Plan { clone_flags: 0, join, cgroup: resources::entered(linux)?, ops, program: process::program(process)? };

@@ -80,7 +80,20 @@ pub(super) enum First {
     Init,
 }
 
-/// Limits, out-of-memory score, umask and session: what still needs the shim's privileges.
+/// Returns what opens the terminal of a process, and starts its session on it; `None` when it wants pipes.
+pub(super) fn terminal(process: &Process, console: bool) -> Result<Option<Op>, CompileError> {
+    if !process.terminal {
+        return Ok(None);
+    }
+    let size = |name: &str| {
+        let said = process.other.get("consoleSize").and_then(|size| size.get(name)).map(serde_json::Value::as_u64);
+        let known = said.unwrap_or(Some(0)).and_then(|size| u16::try_from(size).ok());
+        known.ok_or_else(|| invalid(format!("process.consoleSize.{name}"), format!("it goes from 0 to {}", u16::MAX)))
+    };
+    Ok(Some(Op::Terminal { rows: size("height")?, columns: size("width")?, console }))
+}
+
+/// Limits, out-of-memory score, umask and session, unless [`terminal`] starts that: what still needs the shim's privileges.
 pub(super) fn privileged_ops(
     process: &Process,
     first: First,
@@ -114,7 +127,9 @@ pub(super) fn privileged_ops(
         ops.push(Op::Rlimit { resource, soft: limit.soft, hard: limit.hard });
     }
     ops.push(Op::Umask { mask: process.user.umask.unwrap_or(UMASK_DEFAULT) & 0o777 });
-    ops.push(Op::NewSession);
+    if !process.terminal {
+        ops.push(Op::NewSession);
+    }
     Ok(ops)
 }
 

@@ -125,6 +125,32 @@ fn operations_come_in_an_order_that_no_privilege_is_missing() {
 }
 
 #[test]
+fn terminal_is_opened_before_the_tree_is_closed_and_starts_the_session() {
+    let spec = edit(|spec| {
+        process(spec).terminal = true;
+        let size = serde_json::json!({"height": 30, "width": 100});
+        process(spec).other.insert("consoleSize".into(), size);
+    });
+    let of = |compiled: Compiled| {
+        let found = compiled.plan.ops.iter().position(|op| name(op) == "Terminal").unwrap();
+        (compiled.plan.ops[found].clone(), order(&compiled.plan.ops))
+    };
+    let op = |console| Op::Terminal { rows: 30, columns: 100, console };
+    let (found, ops) = of(compile(&spec).unwrap());
+    assert_eq!(found, op(true));
+    let at = |wanted: &str| ops.iter().position(|name| name == wanted);
+    assert!(at("PivotRoot") < at("Terminal") && at("Terminal") < at("ReadonlyRoot") && at("NewSession").is_none());
+    let (found, ops) = of(with(&hybrid(), |facts| exec(&spec, "abc", facts)).unwrap());
+    assert_eq!(found, op(false));
+    assert!(!ops.contains(&"NewSession".to_owned()));
+    let mut bound = spec.clone();
+    bound.mounts.push(mount("/dev/", "bind", "/dev", &["rbind"]));
+    assert_eq!(of(compile(&bound).unwrap()).0, op(false));
+    process(&mut bound).other.insert("consoleSize".into(), serde_json::json!({"height": 70_000, "width": 1}));
+    refused(&bound, "process.consoleSize.height");
+}
+
+#[test]
 fn filter_comes_last_where_new_privileges_are_out_of_reach() {
     let got = order(&compile(&edit(|spec| process(spec).no_new_privileges = true)).unwrap().plan.ops);
     assert_eq!(got[got.len() - 5..], ["CapabilityBounding", "Identity", "Capabilities", "NoNewPrivileges", "Seccomp"]);
@@ -457,7 +483,7 @@ fn stage(op: &Op) -> usize {
         Op::AttachRootfs { .. } => 1,
         Op::MountNew { .. } | Op::Bind { .. } | Op::MakeDevice { .. } | Op::Symlink { .. } => 2,
         Op::PivotRoot => 3,
-        Op::Sysctl { .. } => 4,
+        Op::Sysctl { .. } | Op::Terminal { .. } => 4,
         Op::Mask { .. } | Op::ReadonlyPath { .. } => 5,
         Op::ReadonlyRoot => 6,
         Op::Rlimit { .. } | Op::OomScoreAdj { .. } | Op::Umask { .. } | Op::NewSession | Op::Init => 7,

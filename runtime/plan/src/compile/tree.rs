@@ -59,12 +59,16 @@ pub(super) fn ops(
     for mount in &spec.mounts {
         mount_ops(mount, linux, facts, &mut Out { ops: &mut ops, slots, warnings })?;
     }
-    // A bound /dev is somebody's own, often the node's: nothing is made in it.
-    if !spec.mounts.iter().any(|mount| clean(&mount.destination) == "/dev" && is_bind(mount)) {
+    if has_own_dev(spec) {
         ops.extend(device_ops(linux)?);
         ops.extend(LINKS.map(|(target, to)| Op::Symlink { to: to.to_owned(), target: target.to_owned() }));
     }
     Ok(ops)
+}
+
+/// Says whether `/dev` is the container's own. A bound one is somebody's, often the node's: nothing is made in it.
+pub(super) fn has_own_dev(spec: &Spec) -> bool {
+    !is_bound_at(spec, "/dev")
 }
 
 /// Says whether a path is where a bind mount of the spec is.

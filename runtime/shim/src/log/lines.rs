@@ -31,6 +31,11 @@ impl Lines {
         Self { stream, part_bytes_max: part_bytes_max.max(1), carried: Vec::new() }
     }
 
+    /// Returns what came and is in no log line yet.
+    pub(crate) fn carried(&self) -> &[u8] {
+        &self.carried
+    }
+
     /// Appends the log lines of `bytes` to `log`.
     pub(crate) fn push(&mut self, mut bytes: &[u8], stamp: impl Display + Copy, log: &mut Vec<u8>) {
         while !bytes.is_empty() {

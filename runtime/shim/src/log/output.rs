@@ -1,11 +1,13 @@
-//! The pipes of one container, and the log they go to.
+//! The output of one container: to its log first, then to clients that are attached.
 
+use super::clients::Clients;
 use super::lines::Lines;
 use super::sink::Sink;
+use super::source::{Read, Source, Terminal};
 use crate::clock::Stamp;
 use crate::error::{Result, Tried};
 use crate::poll::{Poll, Token};
-use rustix::io::Errno;
+use orlop_wire::frame::Console;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -19,6 +21,7 @@ const CUT_BYTES: usize = BATCH_BYTES / 32;
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
+    /// Standard output, all output of a terminal.
     Stdout,
     Stderr,
 }
@@ -26,16 +29,21 @@ pub(crate) enum Which {
 /// Output of one container.
 #[derive(Debug)]
 pub(crate) struct Output {
-    stdout: Option<Stream>,
-    stderr: Option<Stream>,
+    console: Console,
+    stdout: Stream,
+    stderr: Stream,
     sink: Sink,
 }
 
-/// A pipe that is still open.
+/// One stream.
 #[derive(Debug)]
 struct Stream {
-    pipe: OwnedFd,
+    /// `None` once it has ended, or before there is a terminal.
+    source: Option<Source>,
     lines: Lines,
+    /// Bytes that came so far.
+    bytes: u64,
+    clients: Clients,
 }
 
 /// The ends that the container gets.
@@ -48,54 +56,69 @@ pub(crate) struct WriteEnds {
 // === impl Output ===
 
 impl Output {
-    /// Makes the pipes of the task of this number, and waits for them.
-    pub(crate) fn new(
-        number: u32,
-        log: Option<OwnedFd>,
-        line_bytes_max: u32,
-        poll: &Poll,
-    ) -> Result<(Self, WriteEnds)> {
+    /// Makes output that comes from nowhere yet.
+    pub(crate) fn new(console: Console, log: Option<OwnedFd>, line_bytes_max: u32) -> Self {
         let part = usize::try_from(line_bytes_max).unwrap_or(usize::MAX);
-        let (stdout, stdout_end) = Stream::new(Lines::new("stdout", part))?;
-        let (stderr, stderr_end) = Stream::new(Lines::new("stderr", part))?;
-        poll.add(&stdout.pipe, Token::Stdout(number))?;
-        poll.add(&stderr.pipe, Token::Stderr(number))?;
-        let output = Self { stdout: Some(stdout), stderr: Some(stderr), sink: Sink::new(log) };
-        Ok((output, WriteEnds { stdout: stdout_end, stderr: stderr_end }))
+        let stream =
+            |name| Stream { source: None, lines: Lines::new(name, part), bytes: 0, clients: Clients::default() };
+        Self { console, stdout: stream("stdout"), stderr: stream("stderr"), sink: Sink::new(log) }
     }
 
-    /// Says whether both pipes have ended.
+    /// Makes the pipes of the task of this number, and waits for them.
+    pub(crate) fn open_pipes(&mut self, number: u32, poll: &Poll) -> Result<WriteEnds> {
+        let (stdout, stdout_end) = make_pipe()?;
+        let (stderr, stderr_end) = make_pipe()?;
+        poll.add(&stdout, Token::Stdout(number))?;
+        poll.add(&stderr, Token::Stderr(number))?;
+        self.stdout.source = Some(Source::Pipe(stdout));
+        self.stderr.source = Some(Source::Pipe(stderr));
+        Ok(WriteEnds { stdout: stdout_end, stderr: stderr_end })
+    }
+
+    /// Takes the terminal of the task of this number, and waits for it.
+    pub(crate) fn take_terminal(&mut self, master: OwnedFd, number: u32, poll: &Poll) -> Result<()> {
+        poll.add(&master, Token::Stdout(number))?;
+        self.stdout.source = Some(Source::Terminal(Terminal::new(master)));
+        Ok(())
+    }
+
+    /// Returns its terminal, while it has one.
+    pub(crate) fn terminal(&mut self) -> Option<&mut Terminal> {
+        match &mut self.stdout.source {
+            Some(Source::Terminal(terminal)) => Some(terminal),
+            Some(Source::Pipe(_)) | None => None,
+        }
+    }
+
+    pub(crate) fn console(&self) -> Console {
+        self.console
+    }
+
+    /// Says whether both streams have ended.
     pub(crate) fn is_complete(&self) -> bool {
-        self.stdout.is_none() && self.stderr.is_none()
+        self.stdout.source.is_none() && self.stderr.source.is_none()
     }
 
-    /// Reads once and writes what came.
+    /// Reads once; writes what came to the log, then to clients.
     pub(crate) fn read(&mut self, which: Which, buffer: &mut [u8], poll: &Poll) {
-        let slot = match which {
-            Which::Stdout => &mut self.stdout,
-            Which::Stderr => &mut self.stderr,
-        };
-        let Some(stream) = slot else { return };
-        match rustix::io::read(&stream.pipe, &mut *buffer) {
-            Ok(0) => self.close(which, poll),
-            Ok(bytes) => stream.log(&buffer[..bytes], &mut self.sink),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            // A pipe has no other errors; were there one, waiting for it for ever would spin.
-            Err(_) => self.close(which, poll),
+        let (stream, sink) = self.stream(which);
+        let Some(source) = &mut stream.source else { return };
+        match source.read(buffer) {
+            Read::Bytes(bytes) => stream.take(&buffer[..bytes], sink),
+            Read::Dry => {}
+            Read::End => self.close(which, poll),
         }
     }
 
     /// Ends a stream: what it left without a line break is written.
     fn close(&mut self, which: Which, poll: &Poll) {
-        let slot = match which {
-            Which::Stdout => &mut self.stdout,
-            Which::Stderr => &mut self.stderr,
-        };
-        if let Some(mut stream) = slot.take() {
-            poll.remove(&stream.pipe);
+        let (stream, sink) = self.stream(which);
+        if let Some(source) = stream.source.take() {
+            poll.remove(&source);
             let mut log = Vec::new();
             stream.lines.end(Stamp::now(), &mut log);
-            self.sink.append(&log);
+            sink.append(&log);
+            stream.clients.end();
         }
     }
 
@@ -115,19 +138,41 @@ impl Output {
     pub(crate) fn reopen(&mut self, log: OwnedFd) {
         self.sink.replace(log);
     }
+
+    // === clients ===
+
+    /// Says whether one more client may hear it.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.stdout.clients.has_room() && self.stderr.clients.has_room()
+    }
+
+    /// Lets a client hear a stream, from the first byte that is not in the log yet. One that has ended is one without bytes.
+    pub(crate) fn attach(&mut self, which: Which, pipe: OwnedFd) {
+        let (stream, _) = self.stream(which);
+        if stream.source.is_some() {
+            stream.clients.add(pipe, stream.lines.carried());
+        }
+    }
+
+    /// Returns how many bytes of a stream were written to the log.
+    pub(crate) fn logged(&mut self, which: Which) -> u64 {
+        let (stream, _) = self.stream(which);
+        stream.bytes - if stream.source.is_some() { stream.lines.carried().len() as u64 } else { 0 }
+    }
+
+    fn stream(&mut self, which: Which) -> (&mut Stream, &mut Sink) {
+        match which {
+            Which::Stdout => (&mut self.stdout, &mut self.sink),
+            Which::Stderr => (&mut self.stderr, &mut self.sink),
+        }
+    }
 }
 
 // === impl Stream ===
 
 impl Stream {
-    fn new(lines: Lines) -> Result<(Self, OwnedFd)> {
-        let (pipe, end) = pipe_with(PipeFlags::CLOEXEC).tried("make a pipe")?;
-        // Only our end does not wait; the container's is a pipe like any other.
-        rustix::io::ioctl_fionbio(pipe.as_fd(), true).tried("make a pipe")?;
-        Ok((Self { pipe, lines }, end))
-    }
-
-    fn log(&mut self, bytes: &[u8], sink: &mut Sink) {
+    fn take(&mut self, bytes: &[u8], sink: &mut Sink) {
+        self.bytes += bytes.len() as u64;
         let stamp = Text::of(Stamp::now());
         let mut log = Vec::with_capacity(bytes.len() + bytes.len() / 2);
         for piece in bytes.chunks(CUT_BYTES) {
@@ -138,7 +183,15 @@ impl Stream {
             }
         }
         sink.append(&log);
+        self.clients.tell(bytes);
     }
+}
+
+fn make_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (pipe, end) = pipe_with(PipeFlags::CLOEXEC).tried("make a pipe")?;
+    // Only our end does not wait; the container's is a pipe like any other.
+    rustix::io::ioctl_fionbio(pipe.as_fd(), true).tried("make a pipe")?;
+    Ok((pipe, end))
 }
 
 /// A stamp made text once for all lines of a batch.

@@ -13,3 +13,4 @@ mod node;
 mod plans;
 mod propagation;
 mod sandboxes;
+mod streams;
