@@ -4,7 +4,9 @@
 mod support;
 
 use orlop_model::container_state::{ContainerState, Exit, Force};
+use orlop_model::ports::{ExecIo, ExecOverrides};
 use orlop_model::sandbox_state::SandboxState;
+use orlop_model::streams::{TerminalSize, WantedStreams};
 use orlop_model::{ErrorKind, Failure};
 use orlop_sim::Leftovers;
 use orlop_usecases::{Changed, Engine, RunSandbox};
@@ -37,6 +39,48 @@ async fn a_pod_lives_and_leaves_nothing() {
         node.remove_sandbox(&sandbox).await.unwrap();
         assert_eq!(world.leftovers(), Leftovers::default());
     }
+}
+
+/// Each is refused in words before anything is asked of a shim.
+#[tokio::test(start_paused = true)]
+async fn streams_are_of_running_containers_and_of_sandboxes_that_are_ready() {
+    let world = world(1, 0);
+    let node = node(&world, DOCKER).await;
+    let sandbox = node.run_sandbox(pod("p")).await.unwrap();
+    let id = node.create_container(container(&sandbox, "c")).await.unwrap();
+    let wanted = WantedStreams { stdin: true, stdout: true, stderr: false };
+    let io = ExecIo { streams: wanted, terminal: None };
+    let none = ExecOverrides::default();
+    let words = ["hello".to_owned()];
+    let not_started = node.exec_open(&id, &words, io, &none).await.unwrap_err();
+    assert!(not_started.message.ends_with("the container has not been started yet"), "{not_started}");
+    assert_eq!(node.attach(&id, wanted).await.unwrap_err().kind, ErrorKind::WrongState);
+    node.start_container(&id).await.unwrap();
+    let run = node.exec_open(&id, &words, io, &none).await.unwrap();
+    assert_eq!(run.ended.await.unwrap().exit_code, 0);
+    assert!(node.attach(&id, wanted).await.unwrap().streams.stdin.is_some());
+    node.close_stdin(&id).await.unwrap();
+    assert_eq!(node.processes(&id).await.unwrap().len(), 1);
+    node.freeze_container(&id).await.unwrap();
+    let paused = node.exec_open(&id, &words, io, &none).await.unwrap_err();
+    assert!(paused.message.ends_with("is paused; unpause it first"), "{paused}");
+    node.root_of(&id).await.unwrap();
+    node.thaw_container(&id).await.unwrap();
+    node.stop_container(&id, Duration::from_secs(1)).await.unwrap();
+    for refused in [
+        node.exec_open(&id, &words, io, &none).await.unwrap_err(),
+        node.attach(&id, wanted).await.unwrap_err(),
+        node.close_stdin(&id).await.unwrap_err(),
+        node.resize(&id, TerminalSize::default()).await.unwrap_err(),
+        node.processes(&id).await.unwrap_err(),
+        node.root_of(&id).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.kind, ErrorKind::WrongState, "{refused}");
+        assert!(refused.message.ends_with("the container has ended"), "{refused}");
+    }
+    assert_eq!(node.connect(&sandbox, 80).await.unwrap_err().kind, ErrorKind::Unavailable);
+    node.stop_sandbox(&sandbox).await.unwrap();
+    assert_eq!(node.connect(&sandbox, 80).await.unwrap_err().kind, ErrorKind::WrongState);
 }
 
 /// Whatever fails, a caller hears of it, a retry works, and nothing is left in the end.

@@ -7,6 +7,7 @@ mod contract;
 mod exec;
 mod sandbox;
 mod sharing;
+mod streams;
 #[allow(dead_code, reason = "shared with the attacks, which use more of it")]
 mod support;
 
