@@ -3,6 +3,8 @@
 mod archive;
 mod foreground;
 mod life;
+mod networks;
+mod one_store;
 mod refusals;
 mod settings;
 mod streams;
