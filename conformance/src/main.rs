@@ -5,10 +5,14 @@
 
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
+mod baseline;
 mod bench;
 mod crictl;
 mod critest;
+mod docker;
 mod images;
+mod report;
+mod root;
 mod script;
 mod subject;
 mod tools;
@@ -33,6 +37,8 @@ enum Suite {
     },
     /// Kubernetes' own validation suite of the CRI
     Critest(critest::Options),
+    /// The stock docker CLI, and docker-py's own tests
+    Docker(docker::Options),
     /// Times and memory beside the peer's
     Bench {
         /// Of what
@@ -40,8 +46,8 @@ enum Suite {
         what: Measured,
     },
     /// Runs a program in a tree of its own; the bench starts itself so
-    #[command(name = bench::peer::root::ENTER, hide = true)]
-    Enter(bench::peer::root::Entry),
+    #[command(name = root::ENTER, hide = true)]
+    Enter(root::Entry),
     /// Lists the specs of critest
     List,
 }
@@ -56,8 +62,9 @@ fn main() -> ExitCode {
     let passed = match Arguments::parse().suite {
         Suite::Crictl { against } => crictl::run(against),
         Suite::Critest(options) => critest::run(&options),
+        Suite::Docker(options) => docker::run(&options),
         Suite::Bench { what: Measured::Cri(options) } => bench::run(&options),
-        Suite::Enter(entry) => Err(bench::peer::root::run(&entry)),
+        Suite::Enter(entry) => Err(root::run(&entry)),
         Suite::List => critest::list(),
     };
     match passed {

@@ -10,7 +10,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// Where it listens: the loopback of a namespace of its own is free.
-const ADDRESS: &str = "127.0.0.1:5000";
+pub const ADDRESS: &str = "127.0.0.1:5000";
 /// The longest until it listens.
 const READY_LIMIT: Duration = Duration::from_secs(20);
 

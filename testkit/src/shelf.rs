@@ -7,7 +7,7 @@ use crate::debian::cache;
 use crate::tree::Tree;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/// When every image was made: so that the same parts give the same digests.
+const CREATED: &str = "1970-01-01T00:00:00Z";
 /// Part of a shelf's key: raise it when the layout or the documents here change.
 const LAYOUT: &str = "shelf 1";
 
@@ -56,6 +58,10 @@ pub struct Image {
     pub command: Vec<String>,
     /// `User`.
     pub user: String,
+    /// Other settings of its config: `Env`, `Entrypoint`, `Labels`, ….
+    pub settings: BTreeMap<String, Value>,
+    /// How each layer was made, as `docker history` tells it; none in most images.
+    pub history: Vec<String>,
     /// What is wrong with it.
     pub damage: Damage,
 }
@@ -71,8 +77,24 @@ impl Image {
             layers: layers.iter().map(|tree| Layer::Tree((*tree).clone())).collect(),
             command: own(command),
             user: String::new(),
+            settings: BTreeMap::new(),
+            history: Vec::new(),
             damage: Damage::None,
         }
+    }
+
+    /// Sets a field of the config: `Env`, `Entrypoint`, `Labels`, ….
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: Value) -> Self {
+        self.settings.insert(name.to_owned(), value);
+        self
+    }
+
+    /// Says how each layer was made, the lowest first.
+    #[must_use]
+    pub fn history(mut self, steps: &[&str]) -> Self {
+        self.history = steps.iter().map(ToString::to_string).collect();
+        self
     }
 
     /// Sets `User`.
@@ -125,8 +147,12 @@ fn tars_of(image: &Image) -> io::Result<Vec<Vec<u8>>> {
 fn key(images: &[Image], tars: &[Vec<Vec<u8>>]) -> String {
     let mut hasher = Sha256::new_with_prefix(LAYOUT);
     for (image, tars) in images.iter().zip(tars) {
-        let Image { repository, tags, command, user, damage, layers: _ } = image;
+        let Image { repository, tags, command, user, settings, history, damage, layers: _ } = image;
         hasher.update(format!("{repository} {tags:?} {command:?} {user} {damage:?}"));
+        // Only where there are some: what was made before there were stays the same.
+        if !(settings.is_empty() && history.is_empty()) {
+            hasher.update(format!("{settings:?} {history:?}"));
+        }
         tars.iter().for_each(|tar| hasher.update(Sha256::digest(tar)));
     }
     hex::encode(hasher.finalize())[..16].to_owned()
@@ -228,21 +254,29 @@ fn hex_of(digest: &str) -> &str {
     digest.trim_start_matches("sha256:")
 }
 
-fn config(image: &Image, diff_ids: &[String]) -> serde_json::Value {
-    json!({
+fn config(image: &Image, diff_ids: &[String]) -> Value {
+    let mut config = json!({
         "architecture": "amd64",
         "os": "linux",
-        "created": "1970-01-01T00:00:00Z",
+        "created": CREATED,
         "config": {
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
             "Cmd": image.command,
             "User": image.user,
         },
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    })
+    });
+    for (name, value) in &image.settings {
+        config["config"][name] = value.clone();
+    }
+    if !image.history.is_empty() {
+        let step = |made_by: &String| json!({"created": CREATED, "created_by": made_by});
+        config["history"] = image.history.iter().map(step).collect();
+    }
+    config
 }
 
-fn manifest(config: &str, config_size: usize, layers: &[Packed]) -> serde_json::Value {
+fn manifest(config: &str, config_size: usize, layers: &[Packed]) -> Value {
     let layers: Vec<_> =
         layers.iter().map(|layer| json!({"mediaType": LAYER, "size": layer.size, "digest": layer.digest})).collect();
     json!({

@@ -68,6 +68,8 @@ enum Suite {
     Crictl,
     /// Kubernetes' own validation suite of the CRI
     Critest,
+    /// The stock docker CLI, and docker-py's own tests
+    Docker,
 }
 
 impl Suite {
@@ -75,6 +77,7 @@ impl Suite {
         match self {
             Self::Crictl => "crictl",
             Self::Critest => "critest",
+            Self::Docker => "docker",
         }
     }
 }

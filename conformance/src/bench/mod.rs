@@ -11,7 +11,7 @@ mod image;
 mod interrupt;
 mod life;
 mod memory;
-pub mod peer;
+mod peer;
 mod proof;
 mod report;
 mod samples;

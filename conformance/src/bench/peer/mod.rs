@@ -1,8 +1,7 @@
 //! The peer: containerd, runc and the CNI plugins of Debian testing, on a ground of their own.
 
-pub mod root;
-
 use crate::images::MIRRORED;
+use crate::root;
 use orlop_testkit::client::{Client, v1};
 use orlop_testkit::debian_tree::DebianTree;
 use orlop_testkit::lab::Surroundings;

@@ -1,69 +1,15 @@
 //! Ginkgo's JSON report, as far as it matters here.
 
+use crate::report::{CAUSE_CHARS_MAX, Report, Spec, State};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
-/// How much of a cause is told: the rest is a dump that helps nobody.
-const CAUSE_CHARS_MAX: usize = 240;
-
-/// How a spec ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// As it should.
-    Passed,
-    /// Otherwise: failed, panicked, timed out, interrupted.
-    Failed,
-    /// Not run.
-    Skipped,
-}
-
-/// One spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spec {
-    /// Its full name.
-    pub name: String,
-    /// How it ended.
-    pub state: State,
-    /// Why it failed or was skipped, in one line.
-    pub cause: String,
-}
-
-/// All specs of a run.
-#[derive(Debug)]
-pub struct Report {
-    specs: Vec<Spec>,
-}
-
-impl Report {
-    /// Reads a report.
-    pub fn parse(json: &[u8]) -> Result<Self, String> {
-        let suites: Vec<Suite> = serde_json::from_slice(json).map_err(|e| e.to_string())?;
-        let entries = suites.into_iter().flat_map(|suite| suite.spec_reports.unwrap_or_default());
-        // A failed set-up of the whole suite is an entry too, and must not be lost.
-        let counted = entries.filter(|entry| entry.leaf_node_type == "It" || entry.is_failed());
-        Ok(Self { specs: counted.map(Spec::from).collect() })
-    }
-
-    /// Returns all specs.
-    pub fn specs(&self) -> &[Spec] {
-        &self.specs
-    }
-
-    /// Returns the specs that ended so.
-    pub fn with(&self, state: State) -> impl Iterator<Item = &Spec> {
-        self.specs.iter().filter(move |spec| spec.state == state)
-    }
-}
-
-impl Report {
-    /// Returns the specs that ended so, by why.
-    pub fn by_cause(&self, state: State) -> BTreeMap<&str, Vec<&Spec>> {
-        let mut causes: BTreeMap<&str, Vec<&Spec>> = BTreeMap::new();
-        for spec in self.with(state) {
-            causes.entry(&spec.cause).or_default().push(spec);
-        }
-        causes
-    }
+/// Reads a report.
+pub fn parse(json: &[u8]) -> Result<Report, String> {
+    let suites: Vec<Suite> = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    let entries = suites.into_iter().flat_map(|suite| suite.spec_reports.unwrap_or_default());
+    // A failed set-up of the whole suite is an entry too, and must not be lost.
+    let counted = entries.filter(|entry| entry.leaf_node_type == "It" || entry.is_failed());
+    Ok(Report::of(counted.map(Spec::from).collect()))
 }
 
 /// Takes the one sentence that matters out of a failure: what the server said, without the dump of the Go value after it.
@@ -119,14 +65,6 @@ impl From<Entry> for Spec {
 }
 
 #[cfg(test)]
-impl Report {
-    /// Makes a report of specs.
-    pub fn of(specs: Vec<Spec>) -> Self {
-        Self { specs }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -138,12 +76,12 @@ mod tests {
              "Failure": {"Message": "no\n  socket"}},
             {"ContainerHierarchyTexts": [], "LeafNodeType": "ReportAfterSuite", "LeafNodeText": "", "State": "passed"},
             {"ContainerHierarchyTexts": [], "LeafNodeType": "It", "LeafNodeText": "later", "State": "skipped"}]}]"#;
-        let report = Report::parse(json).unwrap();
+        let report = parse(json).unwrap();
         assert_eq!(report.with(State::Passed).next().unwrap().name, "[k8s.io] A b works");
         let failed = report.with(State::Failed).next().unwrap();
         assert_eq!((failed.name.as_str(), failed.cause.as_str()), ("BeforeSuite", "no socket"));
         assert_eq!(report.with(State::Skipped).count(), 1);
-        assert!(Report::parse(b"").is_err());
+        assert!(parse(b"").is_err());
     }
 
     #[test]
