@@ -12,6 +12,7 @@ until_true() {
 
 says() { docker logs "$1" 2>&1 | grep -q -- "$2"; }
 has() { [ "$(docker inspect --format "$2" "$1")" = "$3" ]; }
+attached() { docker events --since 1m --until 0s --filter container="$1" --filter event=attach | grep -q .; }
 is_gone() { ! docker inspect "$1"; }
 
 # until_says CONTAINER TEXT

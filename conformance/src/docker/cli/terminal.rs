@@ -4,7 +4,7 @@ use super::run::{Ended, end};
 use super::transcript::{Move, Size, keys, shown};
 use orlop_testkit::wait_for;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -75,8 +75,8 @@ impl Terminal {
                     seen = self.wait_until_shown(text, seen)?;
                     Ok(())
                 }
-                Move::Type(line) => self.write(format!("{line}\r").as_bytes()),
-                Move::Press(written) => self.write(&keys(written)),
+                Move::Type(line) => self.wait_until_raw().and_then(|()| self.write(format!("{line}\r").as_bytes())),
+                Move::Press(written) => self.wait_until_raw().and_then(|()| self.write(&keys(written))),
                 Move::Resize(size) => self.resize(*size),
             };
             done.map_err(|e| format!("[{made:?}: {e}]"))?;
@@ -91,6 +91,15 @@ impl Terminal {
             Some(seen + shown.get(seen..)?.find(text)? + text.len())
         };
         wait_for(SHOW_LIMIT, find).ok_or_else(|| format!("[{text:?} was not shown within {SHOW_LIMIT:?}]"))
+    }
+
+    /// Waits until the CLI has taken over: before, the terminal itself would echo what is typed.
+    fn wait_until_raw(&self) -> io::Result<()> {
+        let is_raw = || {
+            let settings = tcgetattr(&self.master).ok()?;
+            (!settings.local_modes.contains(LocalModes::ECHO)).then_some(())
+        };
+        wait_for(SHOW_LIMIT, is_raw).ok_or_else(|| io::Error::other("the CLI did not take the terminal over"))
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
