@@ -6,12 +6,16 @@ release := target/$(target)/release
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test conformance-short conformance bench lint setup clean
+.PHONY: demo demo-kubelet test conformance-short conformance bench lint setup clean
 
 # A pod's life, step by step over the CRI. IMAGE=reference pulls that one; otherwise an image is assembled on the spot.
 demo: setup
 	@cargo build --quiet --release -p orlopd -p orlop-shim -p orlop-testkit --bin orlopd --bin orlop-shim --bin orlop-demo
 	@$(release)/orlop-demo $(IMAGE)
+
+# A static pod served by a real kubelet, which is built from source first: some minutes, once.
+demo-kubelet: setup
+	@cargo xtask conformance kubelet --demo
 
 # The house ring: format, lints, laws, every test. Closes with one line of figures.
 test: setup
@@ -21,6 +25,7 @@ test: setup
 conformance-short: setup
 	@cargo xtask conformance crictl
 	@cargo xtask conformance critest
+	@cargo xtask conformance kubelet
 	@cargo xtask vm-test
 
 # The long form: the same, and the suites on the peer, which proves the suites.

@@ -11,6 +11,7 @@ mod crictl;
 mod critest;
 mod docker;
 mod images;
+mod kubelet;
 mod report;
 mod root;
 mod script;
@@ -39,6 +40,14 @@ enum Suite {
     Critest(critest::Options),
     /// The stock docker CLI, and docker-py's own tests
     Docker(docker::Options),
+    /// A real kubelet, driven through static pods and its server
+    Kubelet(kubelet::Options),
+    /// Waits for the end of a run with a kubelet, and cleans up what the run could not
+    #[command(name = kubelet::undo::KEEPER, hide = true)]
+    KubeletKeeper {
+        /// What was there before
+        journal: std::path::PathBuf,
+    },
     /// Times and memory beside the peer's
     Bench {
         /// Of what
@@ -63,6 +72,8 @@ fn main() -> ExitCode {
         Suite::Crictl { against } => crictl::run(against),
         Suite::Critest(options) => critest::run(&options),
         Suite::Docker(options) => docker::run(&options),
+        Suite::Kubelet(options) => kubelet::run(&options),
+        Suite::KubeletKeeper { journal } => kubelet::undo::keep(&journal),
         Suite::Bench { what: Measured::Cri(options) } => bench::run(&options),
         Suite::Enter(entry) => Err(root::run(&entry)),
         Suite::List => critest::list(),

@@ -167,7 +167,7 @@ impl Ground {
 }
 
 /// Adds a folder and those below it, children before parents.
-fn collect_folders(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn collect_folders(folder: &Path, found: &mut Vec<PathBuf>) {
     if !is_folder(folder) {
         return;
     }

@@ -70,6 +70,8 @@ enum Suite {
     Critest,
     /// The stock docker CLI, and docker-py's own tests
     Docker,
+    /// A real kubelet, driven through static pods and its server
+    Kubelet,
 }
 
 impl Suite {
@@ -78,6 +80,7 @@ impl Suite {
             Self::Crictl => "crictl",
             Self::Critest => "critest",
             Self::Docker => "docker",
+            Self::Kubelet => "kubelet",
         }
     }
 }

@@ -8,7 +8,7 @@ mod clock;
 mod cross_check;
 mod field;
 mod image;
-mod interrupt;
+pub mod interrupt;
 mod life;
 mod memory;
 mod peer;

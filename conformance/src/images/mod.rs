@@ -60,7 +60,8 @@ fn default_container(busybox: &Tree) -> io::Result<Image> {
     Ok(Image::new("e2e-test-images/busybox", &["1.29-2"], &[busybox, &tree], &["sh"]))
 }
 
-fn pause() -> io::Result<Image> {
+/// The pause image, which runtimes of others keep in every pod.
+pub fn pause() -> io::Result<Image> {
     let mut tree = Tree::default();
     tree.copy("pause", &compiled("pause", include_str!("pause.c"))?)?;
     Ok(Image::new("pause", &["3.9", "3.10"], &[&tree], &["/pause"]))

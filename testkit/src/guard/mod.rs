@@ -6,12 +6,15 @@
 //! seconds to finish. A test that panics is compared too. What is left is named and the test fails; then the guard removes
 //! what carries its mark, so that the next test starts clean.
 
+mod clean;
 mod host;
 mod network;
 mod process;
 mod snapshot;
 
-pub(crate) use host::{add_reservations, add_tree, hierarchies, is_folder};
+pub use clean::{clear, remove_cgroups, unmount_below};
+pub use host::hierarchies;
+pub(crate) use host::{add_reservations, add_tree, is_folder};
 pub(crate) use network::add_network;
 pub use process::{Marks, Process, processes};
 pub use snapshot::{Kind, Leak, Name, Snapshot};
@@ -20,7 +23,6 @@ use crate::ground::Ground;
 use crate::host_lock::HostLock;
 use crate::scratch::MARK;
 use crate::wait::wait_for;
-use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -29,8 +31,6 @@ use std::time::{Duration, Instant};
 
 /// How long the kernel may take to finish: links vanish some 40 ms after their namespace, pid 1 reaps after up to 2 s.
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(10);
-/// How long killed processes may take to go while the guard cleans up after a leak.
-const CLEAN_LIMIT: Duration = Duration::from_secs(5);
 /// Set when other work runs on the machine at the same time: then only what carries our mark, or lies on a ground, counts.
 const SHARED_HOST: &str = "ORLOP_SHARED_HOST";
 
@@ -231,10 +231,10 @@ impl Guard {
         let names: Vec<String> = grounds.iter().map(|(ground, _)| ground.name().to_owned()).collect();
         let netns = grounds.iter().map(|(ground, _)| ground.netns_inode()).collect();
         let marks = Marks { names, netns, orphans_count: false };
-        // Until none is left: a spawner may start another while we kill.
-        let _ = wait_for(CLEAN_LIMIT, || kill_all(&marks, &self.processes).then_some(()));
+        let young = |process: &Process| !self.processes.contains(&(process.pid, process.started));
+        clean::kill_until_none(|all| marks.ours(all).into_iter().filter(|process| young(process)).collect());
         for (ground, _) in &grounds {
-            clean_mounts(ground.path());
+            clean::unmount_below(ground.path());
             for cgroup in ground.cgroups() {
                 let _ = fs::remove_dir(cgroup);
             }
@@ -271,27 +271,4 @@ fn host_snapshot() -> Snapshot {
     network::add_network(&mut snapshot, "");
     network::add_host_sysctls(&mut snapshot);
     snapshot
-}
-
-/// Kills what is ours and not older than the guard. Returns whether there was nothing to kill.
-fn kill_all(marks: &Marks, older: &BTreeSet<(u32, u64)>) -> bool {
-    let all = processes();
-    let mut none = true;
-    for process in marks.ours(&all) {
-        if process.zombie || older.contains(&(process.pid, process.started)) {
-            continue;
-        }
-        none = false;
-        if let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
-    none
-}
-
-/// Takes away every mount below a folder, the newest first.
-fn clean_mounts(folder: &Path) {
-    for mount in host::mounts().into_iter().rev().filter(|mount| mount.point.starts_with(folder)) {
-        let _ = rustix::mount::unmount(&mount.point, rustix::mount::UnmountFlags::DETACH);
-    }
 }

@@ -103,12 +103,17 @@ impl Marks {
 
     fn owns(&self, process: &Process, all: &BTreeMap<u32, Process>, me: u32) -> bool {
         descends(process, all, me)
-            || process.netns().is_some_and(|netns| self.netns.contains(&netns))
+            || self.marks(process)
+            || (self.orphans_count && process.parent == 1 && process.in_a_container())
+    }
+
+    /// Says whether a process carries one of the marks itself.
+    pub(crate) fn marks(&self, process: &Process) -> bool {
+        process.netns().is_some_and(|netns| self.netns.contains(&netns))
             || self
                 .names
                 .iter()
                 .any(|name| ["environ", "cmdline", "cgroup"].iter().any(|file| process.mentions(file, name)))
-            || (self.orphans_count && process.parent == 1 && process.in_a_container())
     }
 }
 

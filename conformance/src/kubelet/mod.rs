@@ -1,0 +1,108 @@
+//! A real kubelet over orlop: built from the module in `conformance/kubelet`, started standalone on a ground of its own,
+//! driven through its folder of static pods and its server.
+//!
+//! Start at [`run`]. [`stage`] is what everything stands on, [`undo`] brings the host back as it was, also after a kill;
+//! [`scenarios`] holds one idea a file. The daemon and the kubelet have a network namespace of their own and the host's mount
+//! namespace; the kubelet's control groups lie below the ground's, so that `/kubepods` of a host with a kubelet is not touched.
+
+mod config;
+mod demo;
+mod driver;
+mod image;
+mod play;
+mod pod;
+mod process;
+mod programs;
+mod runtime;
+mod scenarios;
+mod stage;
+mod state;
+pub mod undo;
+mod view;
+
+use crate::bench::interrupt;
+use crate::critest::baseline::{self, Baseline, Counts, Scope};
+use crate::critest::report::{Report, State};
+use crate::subject::Which;
+use play::{Scenario, tell};
+use programs::Programs;
+use stage::Stage;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What each scenario is known to do. Bless another result with `--bless`; the diff is reviewed as code.
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline/kubelet.json");
+/// The claim that is looked at last.
+const RESTORED: &str = "the host is as it was before: settings, cgroups, mounts, processes, folders, network";
+
+/// How the suite is run.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only scenarios whose name contains one of these words, given with commas: for people, the others are not judged
+    #[arg(long, conflicts_with = "bless", value_delimiter = ',')]
+    focus: Vec<String>,
+    /// Run it against the peer instead
+    #[arg(long, default_value = "orlop")]
+    against: Which,
+    /// Write what the scenarios did as the new baseline
+    #[arg(long)]
+    bless: bool,
+    /// Keep the daemon's and the kubelet's log in this folder
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Show one pod instead, step by step
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs the suite; returns whether nothing is worse than the baseline.
+pub fn run(options: &Options) -> io::Result<bool> {
+    let programs = Programs::built()?;
+    interrupt::listen()?;
+    if options.demo {
+        return demo::run(&programs);
+    }
+    // First: a baseline that can't be read should not cost a run.
+    let baseline = baseline::read(BASELINE)?;
+    let begun = Instant::now();
+    let stage = Stage::start(options.against, &programs)?;
+    let under = stage.runtime().describe();
+    println!("kubelet {} over {under}, ready after {:.1} s", programs.version, begun.elapsed().as_secs_f64());
+    let alone = if options.against == Which::Orlop { scenarios::ALONE } else { scenarios::ALONE_ON_PEER };
+    let mut specs = play::all(&stage, &chosen(scenarios::BESIDE, options), &chosen(alone, options));
+    if let Some(folder) = &options.keep {
+        stage::keep_logs(stage.ground(), folder)?;
+    }
+    let ending = Instant::now();
+    let found = stage.end();
+    specs.push(tell(RESTORED, &if found.is_empty() { Ok(()) } else { Err(found.join("; ")) }, ending));
+    let report = Report::of(specs);
+    let as_good = compare(&baseline, &report, options)?;
+    println!("the kubelet's suite took {} s", begun.elapsed().as_secs());
+    println!("kubelet: {}", Counts::of(&report));
+    Ok(as_good)
+}
+
+fn chosen<'a>(scenarios: &'a [Scenario], options: &Options) -> Vec<&'a Scenario> {
+    let wanted = |scenario: &&Scenario| {
+        options.focus.is_empty() || options.focus.iter().any(|word| scenario.name.contains(word.as_str()))
+    };
+    scenarios.iter().filter(wanted).collect()
+}
+
+fn compare(baseline: &Baseline, report: &Report, options: &Options) -> io::Result<bool> {
+    if options.against != Which::Orlop {
+        return Ok(true);
+    }
+    if options.bless {
+        fs::write(BASELINE, Baseline::of(report).to_json())?;
+        return Ok(true);
+    }
+    let scope = if options.focus.is_empty() { Scope::All } else { Scope::Ran };
+    let judgement = baseline::judge(baseline, report, scope);
+    judgement.worse.iter().for_each(|worse| println!("worse than the baseline: {worse}"));
+    judgement.better.iter().for_each(|name| println!("better than the baseline: {name}; write it with --bless"));
+    Ok(judgement.worse.is_empty() && report.with(State::Passed).next().is_some())
+}

@@ -1,0 +1,79 @@
+//! orlopd is killed under ten running pods and comes again: they never notice, and no line of their logs is missing.
+
+use super::alike::Alike;
+use crate::kubelet::pod::{LIMIT, Pod, container, wait, with};
+use crate::kubelet::stage::Stage;
+use crate::script::{Verdict, same};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Pods that only write numbered lines; the others make them ten.
+const WRITERS: usize = 8;
+/// Lines a second of each.
+const RATE: usize = 20;
+/// How long no daemon runs: some probes, some looks of the kubelet, and a hundred lines.
+const DEAD: Duration = Duration::from_secs(6);
+/// What the exiting one ends with.
+const CODE: i64 = 23;
+
+pub fn play(stage: &Stage) -> Verdict {
+    let writes = format!("exec /lines 1000000 {RATE} 60");
+    let probe = json!({"exec": {"command": ["true"]}, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 1});
+    let mut pods = Vec::new();
+    for n in 0..WRITERS {
+        pods.push(Pod::ask(stage, &format!("writer-{n}"), json!({"containers": [container(stage, "main", &writes)]}))?);
+    }
+    let probed = with(container(stage, "main", &writes), json!({"livenessProbe": probe}));
+    pods.push(Pod::ask(stage, "writer-probed", json!({"containers": [probed]}))?);
+    let folder = stage.ground().join("root").join("killed");
+    std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+    let script = format!("while [ ! -e /v/end ]; do sleep 0.1; done; echo last words; exit {CODE}");
+    let exits = with(container(stage, "main", &script), json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]}));
+    let exits = Pod::ask(
+        stage,
+        "exits",
+        json!({
+            "restartPolicy": "Never", "containers": [exits],
+            "volumes": [{"name": "v", "hostPath": {"path": folder.display().to_string()}}],
+        }),
+    )?;
+    let before = pods.iter().map(Alike::of).collect::<Verdict<Vec<_>>>()?;
+    exits.ready()?;
+    // The kubelet probes: a daemon killed in the middle of an exec must not count against the container.
+    pods[WRITERS]
+        .until("it has been probed", |state| state.container("main").filter(|main| main.ready()).map(|_| ()))?;
+
+    stage.runtime().kill()?;
+    let killed = Instant::now();
+    std::fs::write(folder.join("end"), "").map_err(|e| e.to_string())?;
+    wait(LIMIT, || exits.processes().is_empty().then_some(()))?.ok_or("the exiting program has not ended")?;
+    wait(LIMIT, || (killed.elapsed() >= DEAD).then_some(()))?;
+    stage.runtime().start_again()?;
+
+    let back = Instant::now();
+    let state = exits.ended()?;
+    let main = state.container("main").and_then(|main| main.end().map(|end| (end.code, main.restarts())));
+    same("exit code and restarts of the one that ended meanwhile", main, Some((CODE, 0)))?;
+    same("its log", exits.log("main").as_str(), "last words\n")?;
+    // Only what the kubelet says after it has heard from the new daemon counts.
+    wait(LIMIT, || (back.elapsed() >= DEAD && stage.view().asked > back + DEAD).then_some(()))?
+        .ok_or("the kubelet says nothing")?;
+    for (pod, before) in pods.iter().zip(&before) {
+        before.still(pod)?;
+        whole(pod)?;
+    }
+    Ok(())
+}
+
+/// Succeeds when a log's lines count up without a gap, and go on counting.
+fn whole(pod: &Pod<'_>) -> Verdict {
+    let numbers = || -> Vec<usize> { pod.log("main").lines().filter_map(|line| line.parse().ok()).collect() };
+    let so_far = numbers().len();
+    wait(LIMIT, || (numbers().len() > so_far + RATE).then_some(()))?
+        .ok_or_else(|| format!("{} writes no more", pod.name))?;
+    let numbers = numbers();
+    match numbers.iter().zip(1..).find(|(has, expected)| **has != *expected) {
+        Some((has, expected)) => Err(format!("line {expected} of {} is {has}", pod.name)),
+        None => Ok(()),
+    }
+}

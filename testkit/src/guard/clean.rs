@@ -1,0 +1,61 @@
+//! Taking away what was left: processes, mounts, control groups, folders.
+
+use super::host::{hierarchies, mounts};
+use super::process::{Marks, Process, processes};
+use crate::ground::collect_folders;
+use crate::scratch::MARK;
+use crate::wait::wait_for;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long killed processes may take to go.
+const CLEAN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Takes away all that a program which was killed left on a ground that is no more than a name and a folder: every process
+/// that carries the name, mounts below the folder, control groups of that name, and the folder. Goes on after an error.
+///
+/// # Panics
+/// When the name is not that of a ground: an empty one would be carried by every process.
+pub fn clear(name: &str, folder: &Path) {
+    assert!(name.starts_with(MARK), "{name:?} is no name of a ground");
+    let marks = Marks { names: vec![name.to_owned()], netns: Vec::new(), orphans_count: false };
+    let me = std::process::id();
+    kill_until_none(|all| all.values().filter(|process| process.pid != me && marks.marks(process)).collect());
+    unmount_below(folder);
+    remove_cgroups(name);
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// Kills what `chosen` chooses until it chooses nothing that lives: a spawner may start another while we kill.
+pub(super) fn kill_until_none(chosen: impl Fn(&BTreeMap<u32, Process>) -> Vec<&Process>) {
+    let _ = wait_for(CLEAN_LIMIT, || {
+        let all = processes();
+        let living: Vec<&Process> = chosen(&all).into_iter().filter(|process| !process.zombie).collect();
+        for process in &living {
+            if let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        living.is_empty().then_some(())
+    });
+}
+
+/// Takes away every mount below a folder, the newest first.
+pub fn unmount_below(folder: &Path) {
+    for mount in mounts().into_iter().rev().filter(|mount| mount.point.starts_with(folder)) {
+        let _ = rustix::mount::unmount(&mount.point, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// Removes the control groups of a name in every hierarchy, the deepest first. Those that stay in use stay.
+pub fn remove_cgroups(name: &str) {
+    // A killed process is in its group until it is reaped.
+    let _ = wait_for(CLEAN_LIMIT, || {
+        let mut found = Vec::new();
+        hierarchies().iter().for_each(|root| collect_folders(&root.join(name), &mut found));
+        found.iter().all(|cgroup| fs::remove_dir(cgroup).is_ok()).then_some(())
+    });
+}
