@@ -55,7 +55,7 @@ pub fn tell(name: &str, verdict: &Verdict, begun: Instant) -> Spec {
     let took = begun.elapsed().as_secs_f64();
     let (state, cause) = match verdict {
         Ok(()) => (State::Passed, String::new()),
-        Err(why) => (State::Failed, why.chars().take(CAUSE_CHARS_MAX).collect()),
+        Err(why) => (State::Failed, why.replace('\n', " | ").chars().take(CAUSE_CHARS_MAX).collect()),
     };
     match state {
         State::Passed => println!("ok      {name} ({took:.1} s)"),

@@ -100,13 +100,17 @@ impl<'a> Pod<'a> {
         self.until("it has ended", |state| matches!(state.phase(), "Succeeded" | "Failed").then(|| state.clone()))
     }
 
-    /// Takes its manifest away, and waits until the kubelet knows it no more; returns how long that took.
+    /// Takes its manifest away, and waits until the last of its processes has ended; returns how long that took.
+    ///
+    /// The kubelet's list is no help: a static pod without a manifest is not in it, however long its grace.
     pub fn remove(self) -> Verdict<Duration> {
+        let cgroup = self.cgroup("memory");
         let begun = Instant::now();
         fs::remove_file(&self.manifest).map_err(|e| format!("remove {}: {e}", self.manifest.display()))?;
         let gone = wait(LIMIT, || {
-            let seen = self.stage.view();
-            (seen.asked > begun && !seen.pods.contains_key(&self.name)).then_some(())
+            let known = self.stage.view();
+            let gone = known.asked > begun && !known.pods.contains_key(&self.name);
+            (gone && cgroup.iter().all(|folder| processes_of(folder).is_empty())).then_some(())
         })?;
         gone.map(|()| begun.elapsed()).ok_or_else(|| format!("{} is still there after {LIMIT:?}", self.name))
     }
@@ -132,9 +136,13 @@ impl<'a> Pod<'a> {
         Some(self.stage.ground().join("logs").join(name).join(container))
     }
 
-    /// Returns what a container wrote, in the order of its starts, rotated files left out.
+    /// Returns what a container wrote, in the order of its starts as far as the kubelet keeps them, rotated files left out.
     pub fn log(&self, container: &str) -> String {
-        (0..).map_while(|attempt| self.log_of(container, attempt)).collect()
+        let entries = self.log_folder(container).and_then(|folder| fs::read_dir(folder).ok());
+        let names = entries.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut attempts: Vec<u64> = names.filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
+        attempts.sort_unstable();
+        attempts.into_iter().filter_map(|attempt| self.log_of(container, attempt)).collect()
     }
 
     /// Returns what a container wrote after its nth start, counted from zero.
@@ -156,6 +164,15 @@ impl<'a> Pod<'a> {
         })
     }
 
+    /// Waits until the log of a container holds the last of the words, and succeeds when it holds the others, too.
+    pub fn told(&self, container: &str, words: &[&str], last: &str) -> Verdict<String> {
+        let log = self.says(container, last)?;
+        match words.iter().find(|word| !log.contains(**word)) {
+            Some(missing) => Err(format!("{missing:?} is missing in the log of {container}: {log}")),
+            None => Ok(log),
+        }
+    }
+
     /// Returns the folder of the pod's cgroup in a hierarchy of v1, or in the only one.
     pub fn cgroup(&self, hierarchy: &str) -> Option<PathBuf> {
         let uid = self.state()?.uid().to_owned();
@@ -167,8 +184,7 @@ impl<'a> Pod<'a> {
 
     /// Returns its processes: ids, and when each was started.
     pub fn processes(&self) -> BTreeSet<(u32, u64)> {
-        let mut pids = Vec::new();
-        self.cgroup("memory").iter().for_each(|folder| add_processes(folder, &mut pids));
+        let pids: Vec<u32> = self.cgroup("memory").iter().flat_map(|folder| processes_of(folder)).collect();
         let identity = |pid| orlop_testkit::guard::Process::read(pid).map(|process| (pid, process.started));
         pids.into_iter().filter_map(identity).collect()
     }
@@ -201,6 +217,12 @@ pub fn messages(log: &str) -> String {
         }
     }
     text
+}
+
+fn processes_of(cgroup: &Path) -> Vec<u32> {
+    let mut pids = Vec::new();
+    add_processes(cgroup, &mut pids);
+    pids
 }
 
 fn add_processes(folder: &Path, pids: &mut Vec<u32>) {

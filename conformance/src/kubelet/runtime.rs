@@ -85,6 +85,11 @@ impl Runtime {
         }
     }
 
+    /// Says whether what it leaves behind is its own affair.
+    pub fn is_peer(&self) -> bool {
+        matches!(self, Self::Peer(_))
+    }
+
     /// Removes what the kubelet left on it, and ends it; returns what went wrong.
     pub fn end(self) -> Vec<String> {
         match self {

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// The link that carries the node's address.
 const LINK: &str = "node0";
+/// How much of a page is told that says what went wrong.
+const PAGE_CHARS_TOLD: usize = 300;
 /// The longest until the kubelet has ended all pods, once their manifests are gone.
 const EMPTY_LIMIT: Duration = Duration::from_secs(90);
 
@@ -115,10 +117,10 @@ impl Stage {
         let ip: IpAddr = address.parse().map_err(|e| format!("address {address:?}: {e}"))?;
         let answer =
             self.ground().http_get(ip, port, path).map_err(|e| format!("http://{address}:{port}{path}: {e}"))?;
-        if answer.0.contains("200") {
-            Ok(answer.1)
-        } else {
-            Err(format!("http://{address}:{port}{path}: {}", answer.0))
+        let said = || answer.1.chars().take(PAGE_CHARS_TOLD).collect::<String>();
+        match answer.0.contains("200") {
+            true => Ok(answer.1),
+            false => Err(format!("http://{address}:{port}{path}: {}: {}", answer.0, said())),
         }
     }
 
@@ -140,7 +142,9 @@ impl Stage {
         drop(view);
         drop(kubelet);
         drop(client);
-        let mut found = runtime.into_inner().unwrap_or_else(PoisonError::into_inner).end();
+        let runtime = runtime.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let peer = runtime.is_peer();
+        let mut found = runtime.end();
         if empty.is_none() {
             found.push(format!("the kubelet still had pods {EMPTY_LIMIT:?} after their manifests were gone"));
         }
@@ -148,8 +152,8 @@ impl Stage {
         undo.put_back();
         found.extend(undo.differences());
         drop(undo);
-        drop(ground);
-        found.extend(guard.finish().iter().map(Leak::to_string));
+        let leaks = if peer { guard.finish_except(&ground) } else { guard.finish() };
+        found.extend(leaks.iter().map(Leak::to_string));
         found
     }
 }

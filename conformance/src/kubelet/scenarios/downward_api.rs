@@ -15,7 +15,7 @@ pub fn play(stage: &Stage) -> Verdict {
         limit("MEMORY", "limits.memory"), limit("CPU", "requests.cpu"),
         {"name": "PUT_TOGETHER", "value": "$(NAME) in $(SPACE)"},
     ]);
-    let script = "for v in NAME SPACE ID POD_IP HOST_IP NODE MEMORY CPU PUT_TOGETHER; do eval echo $v=\\$$v; done; \
+    let script = "env; \
                   sed 's/^/label /' /info/labels; sed 's/^/note /' /info/notes; echo; \
                   echo hostname=`hostname`; cat /etc/resolv.conf; cat /etc/hosts; ls -ln /info/..data/labels; \
                   ip addr show eth0; echo end; sleep 1000";

@@ -1,6 +1,6 @@
 //! A container whose page answers no more is killed and started again.
 
-use crate::kubelet::pod::{Pod, container, with};
+use crate::kubelet::pod::{LIMIT, Pod, container, wait, with};
 use crate::kubelet::stage::Stage;
 use crate::script::{Verdict, same};
 use serde_json::json;
@@ -12,7 +12,9 @@ pub fn play(stage: &Stage) -> Verdict {
     let main = with(container(stage, "main", script), json!({"livenessProbe": probe}));
     let pod = Pod::ask(stage, "liveness-http", json!({"containers": [main]}))?;
     let ready = pod.ready()?;
-    same("the page", stage.page(ready.address(), 8080, "/health")?.trim(), "fine")?;
+    // A container counts as ready from its start: its server needs a moment more.
+    let page = wait(LIMIT, || stage.page(ready.address(), 8080, "/health").ok())?;
+    same("the page", page.unwrap_or_default().trim(), "fine")?;
     pod.exec("main", &["rm", "/tmp/www/health"])?;
     let address = pod.until("it was started again", |state| {
         let main = state.container("main")?;

@@ -41,10 +41,12 @@ const fn scenario(name: &'static str, play: fn(&Stage) -> Verdict) -> Scenario {
     Scenario { name, play }
 }
 
+const STATS: &str = "stats: the summary is within a tenth of time, memory and bytes spent";
+
 /// Those that run beside each other, the longest first.
 pub const BESIDE: &[Scenario] = &[
     scenario("garbage: dead containers and pods that are gone are collected", garbage::play),
-    scenario("stats: the summary is within a tenth of time, memory and bytes spent", stats::play),
+    scenario(STATS, stats::play),
     scenario("log rotation: under load no line of what is kept is missing", log_rotation::play),
     scenario("crash loop: a failing container is started again with growing pauses", crash_loop::play),
     scenario("restart policies: Always, OnFailure and Never", restart_policy::play),
@@ -80,7 +82,10 @@ pub const ALONE: &[Scenario] = &[
     scenario("daemon killed: ten pods go on, one ends meanwhile, logs are whole", daemon_killed::play),
 ];
 
-/// The same on the peer, which is not killed.
+/// What the peer can't show: its store lies in a file tree of its own, where a kubelet of the host measures nothing.
+pub const NOT_ON_PEER: &[&str] = &[STATS];
+
+/// Those that disturb all others, on the peer, which is not killed.
 pub const ALONE_ON_PEER: &[Scenario] = &[KUBELET_RESTARTED];
 
 const KUBELET_RESTARTED: Scenario = scenario("kubelet restarted: pods go on as they were", kubelet_restart::play);

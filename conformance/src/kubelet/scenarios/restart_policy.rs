@@ -32,7 +32,7 @@ pub fn play(stage: &Stage) -> Verdict {
     same("restarts with OnFailure", main.restarts(), 1)?;
     same("end with OnFailure", main.end(), Some(End { code: 0, reason: "Completed", message: "" }))?;
     same("last end with OnFailure", main.last_end(), Some(End { code: 7, reason: "Error", message: "" }))?;
-    same("log with OnFailure", failing.log("main").as_str(), "second\n")?;
+    same("log of the second attempt", failing.log_of("main", 1).as_deref(), Some("second\n"))?;
 
     let state = satisfied.ended()?;
     same("phase with OnFailure and success", state.phase(), "Succeeded")?;

@@ -2,7 +2,7 @@
 
 use crate::kubelet::pod::{Pod, container, with};
 use crate::kubelet::stage::Stage;
-use crate::script::{Verdict, holds, same};
+use crate::script::{Verdict, same};
 use serde_json::json;
 
 /// `CAP_NET_ADMIN`, bit 12, and `CAP_CHOWN`, bit 0: the only ones left. capabilities(7).
@@ -11,7 +11,7 @@ const ALL_FILTERED: &str = "Seccomp:\t2";
 const NONE_FILTERED: &str = "Seccomp:\t0";
 
 pub fn play(stage: &Stage) -> Verdict {
-    let status = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp):' /proc/self/status";
+    let status = "grep -E '^(Uid|Gid|Groups|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status";
     let volume = json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]});
     let strict = with(
         container(
@@ -39,7 +39,9 @@ pub fn play(stage: &Stage) -> Verdict {
         container(
             stage,
             "privileged",
-            &format!("{status}; mount -t tmpfs none /mnt && echo mounted; ls /dev/kmsg; echo end; sleep 1000"),
+            &format!(
+                "{status}; mkdir -p /mnt; mount -t tmpfs none /mnt && echo mounted; ls /dev/kmsg; echo end; sleep 1000"
+            ),
         ),
         json!({"securityContext": {"privileged": true, "runAsUser": 0, "runAsGroup": 0}}),
     );
@@ -53,23 +55,17 @@ pub fn play(stage: &Stage) -> Verdict {
     });
     let pod = Pod::ask(stage, "security-context", spec)?;
     pod.ready()?;
-    let log = pod.says("strict", "end")?;
     let words = ["Uid:\t1234\t1234", "Gid:\t2345\t2345", "4567 5678", LEFT, "NoNewPrivs:\t1", ALL_FILTERED, "refused"];
-    holds("the strict container's log", &log, &words)?;
+    let log = pod.told("strict", &words, "end\n")?;
     same(
         "owner of its file",
         log.lines().any(|line| line.contains("1234") && line.contains("4567") && line.ends_with("/v/f")),
         true,
     )?;
-    let log = pod.says("loose", "end")?;
-    holds(
-        "the loose container's log",
-        &log,
-        &["Uid:\t33\t33", "NoNewPrivs:\t0", NONE_FILTERED, "groups=33(www-data),4567,5678"],
-    )?;
+    let words = ["Uid:\t33\t33", "NoNewPrivs:\t0", NONE_FILTERED, "groups=33(www-data),4567,5678"];
+    let log = pod.told("loose", &words, "end\n")?;
     same("the kernel setting", log.lines().rev().nth(1), Some("0"))?;
-    let log = pod.says("privileged", "end")?;
-    holds("the privileged container's log", &log, &["Uid:\t0\t0", NONE_FILTERED, "mounted", "/dev/kmsg"])?;
+    pod.told("privileged", &["Uid:\t0\t0", NONE_FILTERED, "mounted", "/dev/kmsg"], "end\n")?;
 
     // A user that the pod forbids is refused before anything runs.
     let spec = json!({"securityContext": {"runAsNonRoot": true}, "containers": [container(stage, "main", "echo ran")]});

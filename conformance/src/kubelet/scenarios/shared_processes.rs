@@ -5,11 +5,12 @@ use crate::kubelet::stage::Stage;
 use crate::script::{Verdict, holds, same};
 use serde_json::json;
 
+// A kubelet makes one dollar sign of two.
 pub fn play(stage: &Stage) -> Verdict {
-    let quiet = "trap 'echo was told; exit 0' HUP; exec 3</dev/null; while true; do sleep 0.1; done";
-    let looks = "while ! pidof -s marked >/dev/null && ! ps | grep -q [w]as.told; do sleep 0.2; done; \
-                 echo own=$$; ps; echo end; sleep 1000";
-    let looks_alone = "echo own=$$; ps; echo end; sleep 1000";
+    let quiet = "trap 'echo was told; exit 0' HUP; while true; do sleep 0.1; done";
+    let looks = "while ! ps | grep -q [w]as.told; do sleep 0.2; done; \
+                 echo own=$$$$; ps; echo end; sleep 1000";
+    let looks_alone = "echo own=$$$$; ps; echo end; sleep 1000";
     let spec = json!({
         "shareProcessNamespace": true,
         "containers": [container(stage, "quiet", quiet), container(stage, "looks", looks)],
