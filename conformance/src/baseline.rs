@@ -137,6 +137,12 @@ impl Baseline {
         serde_json::to_string_pretty(self).expect("strings and numbers are JSON") + "\n"
     }
 
+    /// Returns the names of all specs.
+    #[cfg(test)]
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known().into_keys()
+    }
+
     fn lengths(&self) -> Counts {
         Counts { passed: self.passed.len(), failed: self.failed.len(), skipped: self.skipped.len() }
     }

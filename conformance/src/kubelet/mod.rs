@@ -110,3 +110,27 @@ fn compare(baseline: &Baseline, report: &Report, options: &Options) -> io::Resul
     judgement.better.iter().for_each(|name| println!("better than the baseline: {name}; write it with --bless"));
     Ok(judgement.worse.is_empty() && report.with(State::Passed).next().is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn stored_baseline_knows_every_scenario_and_skips_none() {
+        let baseline = Baseline::parse(include_str!("../../baseline/kubelet.json")).unwrap();
+        let all = scenarios::BESIDE.iter().chain(scenarios::ALONE).map(|scenario| scenario.name);
+        let all: BTreeSet<&str> = all.chain([RESTORED]).collect();
+        assert_eq!(baseline.names().collect::<BTreeSet<_>>(), all);
+        assert_eq!(baseline.counts.skipped, 0);
+        assert!(all.len() > 18, "{}", all.len());
+    }
+
+    #[test]
+    fn scenarios_are_told_apart_by_their_names() {
+        let scenarios = || scenarios::BESIDE.iter().chain(scenarios::ALONE);
+        let names: BTreeSet<&str> = scenarios().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), scenarios().count());
+        assert!(scenarios::NOT_ON_PEER.iter().all(|name| names.contains(name)));
+    }
+}
