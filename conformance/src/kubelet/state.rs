@@ -16,10 +16,7 @@ pub struct ContainerState<'a>(&'a Value);
 /// Reads the kubelet's answer: pods by the names of their manifests.
 pub fn parse(json: &str) -> Result<BTreeMap<String, Arc<PodState>>, serde_json::Error> {
     let mut list: Value = serde_json::from_str(json)?;
-    let pods = match list["items"].take() {
-        Value::Array(pods) => pods,
-        _ => Vec::new(),
-    };
+    let pods: Vec<Value> = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
     let named = pods.into_iter().map(PodState).map(|pod| {
         let name = pod.name();
         (name.strip_suffix(&format!("-{NODE}")).unwrap_or(name).to_owned(), Arc::new(pod))

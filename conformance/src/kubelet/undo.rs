@@ -186,3 +186,40 @@ pub fn keep(journal: &Path) -> io::Result<bool> {
     take_up(journal)?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orlop_testkit::Guard;
+
+    #[test]
+    fn settings_are_put_back_and_no_journal_is_left() {
+        let guard = Guard::new();
+        let ground = guard.ground();
+        let undo = Undo::note(&ground).unwrap();
+        let journal = journal(ground.name());
+        let (name, before) = ("kernel/keys/root_maxkeys", undo.sysctls["kernel/keys/root_maxkeys"].clone());
+        assert!(journal.exists());
+        fs::write(Path::new("/proc/sys").join(name), "999999").unwrap();
+        assert_eq!(undo.differences(), [format!("{name} was {before}, is 999999")]);
+        drop(undo);
+        assert_eq!(read_sysctl(name), Some(before));
+        assert!(!journal.exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_put_back_by_its_journal() {
+        let guard = Guard::new();
+        let ground = guard.ground();
+        let undo = Undo::note(&ground).unwrap();
+        let journal = journal(ground.name());
+        let copy = fs::read(&journal).unwrap();
+        let before = read_sysctl("kernel/keys/root_maxbytes");
+        drop(undo);
+        fs::write(&journal, copy).unwrap();
+        fs::write("/proc/sys/kernel/keys/root_maxbytes", "24999999").unwrap();
+        take_up(&journal).unwrap();
+        assert_eq!(read_sysctl("kernel/keys/root_maxbytes"), before);
+        assert!(!journal.exists() && !ground.path().exists());
+    }
+}

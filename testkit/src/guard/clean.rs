@@ -59,3 +59,37 @@ pub fn remove_cgroups(name: &str) {
         found.iter().all(|cgroup| fs::remove_dir(cgroup).is_ok()).then_some(())
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+    use std::process::Command;
+
+    #[test]
+    fn what_a_killed_program_left_is_taken_away_by_its_name() {
+        let scratch = Scratch::new().unwrap();
+        let mounted = scratch.folder("mounted").unwrap();
+        rustix::mount::mount("none", &mounted, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        let cgroups: Vec<_> = hierarchies().iter().map(|root| root.join(scratch.name()).join("below")).collect();
+        cgroups.iter().for_each(|cgroup| fs::create_dir_all(cgroup).unwrap());
+        let mut left = Command::new("sleep").arg("60").env("GROUND", scratch.name()).spawn().unwrap();
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+
+        clear(scratch.name(), scratch.path());
+        let spared = other.try_wait().unwrap().is_none();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(!left.wait().unwrap().success());
+        assert!(spared, "a process without the name was ended");
+        assert!(mounts().iter().all(|mount| mount.point != mounted));
+        assert!(cgroups.iter().all(|cgroup| !cgroup.parent().unwrap().exists()));
+        assert!(!scratch.path().exists());
+    }
+
+    #[test]
+    #[should_panic(expected = "no name of a ground")]
+    fn a_name_that_all_carry_is_refused() {
+        clear("", Path::new("/nowhere"));
+    }
+}
