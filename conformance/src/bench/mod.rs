@@ -11,7 +11,7 @@ mod image;
 pub mod interrupt;
 mod life;
 mod memory;
-mod peer;
+pub mod peer;
 mod proof;
 mod report;
 mod samples;

@@ -132,12 +132,22 @@ fn environment() -> io::Result<PathBuf> {
     finish(Command::new("python3").args(["-m", "venv"]).arg(home.join("venv")))?;
     pip(&python, &["install"], &NEEDED)?;
     let folder = home.join("download").display().to_string();
-    pip(&python, &["download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", &folder], &[RELEASE])?;
+    pip(
+        &python,
+        &["download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", &folder],
+        &[RELEASE],
+    )?;
     let archive = fs::read_dir(&folder)?.flatten().map(|entry| entry.path()).next();
     let archive = archive.ok_or_else(|| io::Error::other(format!("pip download {RELEASE} left no file")))?;
     let source = home.join("source");
     fs::create_dir(&source)?;
-    finish(Command::new("tar").args(["--extract", "--strip-components=1", "--file"]).arg(&archive).arg("--directory").arg(&source))?;
+    finish(
+        Command::new("tar")
+            .args(["--extract", "--strip-components=1", "--file"])
+            .arg(&archive)
+            .arg("--directory")
+            .arg(&source),
+    )?;
     fs::write(home.join("done"), "")?;
     Ok(home)
 }
@@ -159,7 +169,8 @@ fn finish(command: &mut Command) -> io::Result<()> {
 /// What the environment depends on: this list, and the Python it is made with.
 fn key() -> io::Result<String> {
     let python = Command::new("python3").arg("--version").output();
-    let python = python.map_err(|e| io::Error::other(format!("run python3: {e}; docker-py's tests are written in it")))?;
+    let python =
+        python.map_err(|e| io::Error::other(format!("run python3: {e}; docker-py's tests are written in it")))?;
     let mut hasher = DefaultHasher::new();
     (RELEASE, NEEDED, python.stdout).hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
@@ -172,9 +183,12 @@ mod tests {
     #[test]
     fn test_that_passes_and_can_not_be_torn_down_has_failed() {
         let line = |test: &str, when: &str, outcome: &str| {
-            format!("{{\"test\": \"tests/integration/{test}\", \"when\": \"{when}\", \"outcome\": \"{outcome}\", \"cause\": \"a\\n b\"}}\n")
+            format!(
+                "{{\"test\": \"tests/integration/{test}\", \"when\": \"{when}\", \"outcome\": \"{outcome}\", \"cause\": \"a\\n b\"}}\n"
+            )
         };
-        let lines = [line("x::a", "call", "passed"), line("x::a", "teardown", "failed"), line("x::b", "setup", "skipped")];
+        let lines =
+            [line("x::a", "call", "passed"), line("x::a", "teardown", "failed"), line("x::b", "setup", "skipped")];
         let specs = parse(&lines.concat()).unwrap();
         let told: Vec<_> = specs.iter().map(|spec| (spec.name.as_str(), spec.state, spec.cause.as_str())).collect();
         assert_eq!(told, [("x::a", State::Failed, "teardown: a b"), ("x::b", State::Skipped, "a b")]);

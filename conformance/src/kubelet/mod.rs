@@ -20,14 +20,13 @@ mod state;
 pub mod undo;
 mod view;
 
+use crate::baseline::{Bless, Counts, Scope, Stored};
 use crate::bench::interrupt;
-use crate::critest::baseline::{self, Baseline, Counts, Scope};
-use crate::critest::report::{Report, State};
+use crate::report::Report;
 use crate::subject::Which;
 use play::{Scenario, tell};
 use programs::Programs;
 use stage::Stage;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -65,7 +64,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
         return demo::run(&programs);
     }
     // First: a baseline that can't be read should not cost a run.
-    let baseline = baseline::read(BASELINE)?;
+    let baseline = Stored::read(BASELINE)?;
     let begun = Instant::now();
     let stage = Stage::start(options.against, &programs)?;
     let under = stage.runtime().describe();
@@ -96,24 +95,19 @@ fn chosen<'a>(scenarios: &'a [Scenario], options: &Options) -> Vec<&'a Scenario>
     scenarios.iter().filter(wanted).collect()
 }
 
-fn compare(baseline: &Baseline, report: &Report, options: &Options) -> io::Result<bool> {
+fn compare(baseline: &Stored, report: &Report, options: &Options) -> io::Result<bool> {
     if options.against != Which::Orlop {
         return Ok(true);
     }
-    if options.bless {
-        fs::write(BASELINE, Baseline::of(report).to_json())?;
-        return Ok(true);
-    }
     let scope = if options.focus.is_empty() { Scope::All } else { Scope::Ran };
-    let judgement = baseline::judge(baseline, report, scope);
-    judgement.worse.iter().for_each(|worse| println!("worse than the baseline: {worse}"));
-    judgement.better.iter().for_each(|name| println!("better than the baseline: {name}; write it with --bless"));
-    Ok(judgement.worse.is_empty() && report.with(State::Passed).next().is_some())
+    let bless = if options.bless { Bless::Yes } else { Bless::No };
+    baseline.compare(report, scope, bless, &[])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::Baseline;
     use std::collections::BTreeSet;
 
     #[test]

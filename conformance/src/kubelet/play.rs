@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use crate::bench::interrupt;
-use crate::critest::report::{Spec, State};
+use crate::report::{Spec, State};
 use crate::script::Verdict;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
