@@ -26,6 +26,7 @@ mod translate;
 pub use difference::difference;
 pub use requests::RequestMetrics;
 pub use translate::mount::RecursiveReadOnly;
+pub use translate::users::UserNamespaces;
 
 use crate::proto::image_service_server::ImageServiceServer;
 use crate::proto::runtime_service_server::RuntimeServiceServer;
@@ -52,6 +53,8 @@ const STREAMS_MAX: u32 = 4096;
 pub struct Config {
     /// Whether recursive read-only mounts are possible.
     pub recursive_read_only: RecursiveReadOnly,
+    /// Whether user namespaces of pods are.
+    pub user_namespaces: UserNamespaces,
 }
 
 /// Returns the partition of the node that is seen over the CRI.

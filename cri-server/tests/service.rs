@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
 use orlop_cri::proto::*;
-use orlop_cri::{Config, RecursiveReadOnly, RequestMetrics};
+use orlop_cri::{Config, RecursiveReadOnly, RequestMetrics, UserNamespaces};
 use orlop_model::container_state::Exit;
 use orlop_model::image::{Image as ModelImage, ImageConfig};
 use orlop_model::image_removal::{Removal, RemovalRule};
@@ -46,7 +46,8 @@ impl Served {
         let requests = RequestMetrics::new();
         let counted = requests.clone();
         let server = tokio::spawn(async move {
-            let config = Config { recursive_read_only: RecursiveReadOnly::Possible };
+            let config =
+                Config { recursive_read_only: RecursiveReadOnly::Possible, user_namespaces: UserNamespaces::Possible };
             let ended = async move { drop(ended.await) };
             orlop_cri::serve(listener, facade, config, counted, ended).await.unwrap();
         });

@@ -132,7 +132,10 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
     let listener = listen(&config.socket)?;
     let docker = DockerApi::open(config)?;
     let facade = engine.facade(orlop_cri::namespace(), orlop_cri::policy());
-    let settings = orlop_cri::Config { recursive_read_only: recursive_read_only() };
+    let settings = orlop_cri::Config {
+        recursive_read_only: recursive_read_only(),
+        user_namespaces: user_namespaces(Arc::clone(&parts.images)).await,
+    };
     info!(
         socket = %config.socket.display(), root = %config.root.display(), sandboxes = recovered.sandboxes,
         containers = recovered.containers, silent = recovered.silent, actions = recovered.actions.len(),
@@ -257,6 +260,18 @@ impl Parts {
             warn!(error = %failure, "the records left something behind");
         }
     }
+}
+
+/// Says whether pods can have users of their own, by making a root file system for some.
+async fn user_namespaces(images: Arc<Images>) -> orlop_cri::UserNamespaces {
+    let tried = tokio::task::spawn_blocking(move || images.try_mapping()).await;
+    let why = match tried {
+        Ok(Ok(())) => return orlop_cri::UserNamespaces::Possible,
+        Ok(Err(error)) => Failure::from(error).to_string(),
+        Err(error) => error.to_string(),
+    };
+    info!(why, "pods can't have user namespaces here: needs Linux 5.19, and a file system for images that maps owners");
+    orlop_cri::UserNamespaces::Impossible
 }
 
 /// Says whether this kernel can make a mount read-only with all mounts below it.

@@ -1,14 +1,16 @@
 //! Writable layers of containers, and their root file systems.
 
 use crate::error::Error;
+use crate::mapped;
 use crate::merge;
 use crate::overlay::Stack;
 use crate::record::{self, ContainerRecord};
 use crate::store::Shared;
 use orlop_model::image::ImageConfig;
+use orlop_model::sandbox::IdMapping;
 use orlop_model::{ContainerId, Digest, ImageId};
 use std::fs::DirBuilder;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
@@ -71,12 +73,30 @@ impl Shared {
     }
 
     /// Assembles a container's root file system.
-    pub(crate) fn rootfs(&self, id: &ContainerId) -> Result<OwnedFd, Error> {
+    pub(crate) fn rootfs(&self, id: &ContainerId, ids: Option<IdMapping>) -> Result<OwnedFd, Error> {
         let record = self.container(id)?;
         let place = self.disk.container(id);
         let lowers = record.stack.iter().rev().map(|layer| self.disk.layer(layer).join("fs")).collect();
         let stack = Stack::open(lowers, &self.disk.empty(), &place.join("upper"), &place.join("work"))?;
-        stack.mount()
+        match ids {
+            None => stack.mount(),
+            Some(ids) => {
+                mapped::give(&place.join("upper"), ids)?;
+                stack.mount_mapped(mapped::users(ids)?.as_fd())
+            }
+        }
+    }
+
+    /// Says whether root file systems can be given to users of a user namespace: by making one, of nothing.
+    pub(crate) fn try_mapping(self: &Arc<Self>) -> Result<(), Error> {
+        let ingest = self.ingest()?;
+        for folder in ["upper", "work"] {
+            let path = ingest.path().join(folder);
+            DirBuilder::new().mode(0o700).create(&path).map_err(Error::io(format!("make folder {path:?}")))?;
+        }
+        let (upper, work) = (ingest.path().join("upper"), ingest.path().join("work"));
+        let stack = Stack::open(Vec::new(), &self.disk.empty(), &upper, &work)?;
+        stack.mount_mapped(mapped::users(mapped::ANY)?.as_fd()).map(drop)
     }
 
     /// Returns the settings of the image that a container was made from.

@@ -25,6 +25,7 @@ mod layer;
 mod layer_usage;
 mod ledger;
 mod manifest;
+mod mapped;
 mod measure;
 mod merge;
 mod metrics;

@@ -6,11 +6,12 @@
 
 use crate::apply::is_opaque;
 use crate::error::Error;
+use crate::mapped;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
-    fsconfig_set_string, fsmount, fsopen, mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_fd, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
 };
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -71,34 +72,51 @@ impl Stack {
 
     /// Makes the mount.
     pub(crate) fn mount(&self) -> Result<OwnedFd, Error> {
+        self.mount_over(&Lowers::AsStored)
+    }
+
+    /// Makes the mount with the owners of its layers mapped by a user namespace.
+    pub(crate) fn mount_mapped(&self, users: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+        let mapped = |path: &PathBuf| {
+            let doing = "show a layer with its owners mapped, which the file system of";
+            mapped::open(path, users).map_err(Error::errno(format!("{doing} {path:?} may be unable to")))
+        };
+        let mounts = self.lowers.iter().map(mapped).collect::<Result<Vec<_>, _>>()?;
+        self.mount_over(&Lowers::Mapped(mounts))
+    }
+
+    fn mount_over(&self, lowers: &Lowers) -> Result<OwnedFd, Error> {
         if ONLY_LISTS.load(Ordering::Relaxed) {
-            return self.mount_listing();
+            return self.mount_listing(lowers);
         }
         for naming in [Naming::Descriptors, Naming::Paths] {
-            match self.mount_naming(naming) {
+            match self.mount_naming(naming, lowers) {
                 Ok(mount) => return Ok(mount),
                 Err(refused) if refused.may_know_another_way() => {}
                 Err(Refused { doing, error, said }) => return Err(Error::errno(format!("{doing}{said}"))(error)),
             }
         }
-        let mount = self.mount_listing()?;
+        let mount = self.mount_listing(lowers)?;
         ONLY_LISTS.store(true, Ordering::Relaxed);
         Ok(mount)
     }
 
-    fn mount_naming(&self, naming: Naming) -> Result<OwnedFd, Refused> {
+    fn mount_naming(&self, naming: Naming, lowers: &Lowers) -> Result<OwnedFd, Refused> {
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(refused("open overlayfs", None))?;
         let context = context.as_fd();
-        self.configure(context, naming).map_err(refused(CONFIGURE, Some(context)))?;
+        self.configure(context, naming, lowers).map_err(refused(CONFIGURE, Some(context)))?;
         fsconfig_create(context).map_err(refused("create an overlay", Some(context)))?;
         fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
             .map_err(refused("mount an overlay", Some(context)))
     }
 
-    fn configure(&self, context: BorrowedFd<'_>, naming: Naming) -> Result<(), Errno> {
+    fn configure(&self, context: BorrowedFd<'_>, naming: Naming, lowers: &Lowers) -> Result<(), Errno> {
         let keys = std::iter::repeat_n("lowerdir+", self.lowers.len()).chain(["upperdir", "workdir"]);
-        for (key, path) in keys.zip(self.lowers.iter().chain([&self.upper, &self.work])) {
-            let folder = open_folder(path)?;
+        for (at, (key, path)) in keys.zip(self.lowers.iter().chain([&self.upper, &self.work])).enumerate() {
+            let folder = match lowers.get(at) {
+                None => open_folder(path)?,
+                Some(mount) => open_folder_at(mount, Path::new("."))?,
+            };
             match naming {
                 Naming::Descriptors => fsconfig_set_fd(context, key, folder.as_fd())?,
                 Naming::Paths => fsconfig_set_string(context, key, format!("/proc/self/fd/{}", folder.as_raw_fd()))?,
@@ -108,9 +126,15 @@ impl Stack {
     }
 
     /// Makes the mount by mount(2), for kernels that can't be told layer by layer.
-    fn mount_listing(&self) -> Result<OwnedFd, Error> {
+    fn mount_listing(&self, lowers: &Lowers) -> Result<OwnedFd, Error> {
         let doing = format!("mount an overlay of {} layers; the kernel's log may say why not", self.lowers.len());
         let mounted = orlop_sys::mountns::apart(|| {
+            // Over the layers themselves: nobody else is in this namespace.
+            for (at, path) in self.lowers.iter().enumerate() {
+                if let Some(mount) = lowers.get(at) {
+                    move_mount(mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+                }
+            }
             // Opened in here: the mount of a folder must be one of this namespace.
             let folders = self.lowers.iter().chain([&self.upper, &self.work]).map(|path| open_folder(path));
             let folders = folders.collect::<Result<Vec<_>, _>>()?;
@@ -120,6 +144,23 @@ impl Stack {
             open_tree(CWD, &self.upper, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
         });
         mounted.map_err(Error::io(doing.clone()))?.map_err(Error::errno(doing))
+    }
+}
+
+/// How the lower layers are seen.
+enum Lowers {
+    /// As their folders are.
+    AsStored,
+    /// Through these mounts, one for each.
+    Mapped(Vec<OwnedFd>),
+}
+
+impl Lowers {
+    fn get(&self, at: usize) -> Option<&OwnedFd> {
+        match self {
+            Self::AsStored => None,
+            Self::Mapped(mounts) => mounts.get(at),
+        }
     }
 }
 
@@ -178,8 +219,12 @@ fn open(path: &Path) -> Result<OwnedFd, Error> {
 }
 
 fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
+    open_folder_at(CWD, path)
+}
+
+fn open_folder_at(at: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty())
+    rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
 #[cfg(test)]
@@ -204,7 +249,7 @@ mod tests {
             let top_first = layers.iter().rev().cloned().collect();
             let stack = Stack::open(top_first, &path("empty"), &upper, &work).unwrap();
             let mount = match way {
-                Some(naming) => match stack.mount_naming(naming) {
+                Some(naming) => match stack.mount_naming(naming, &Lowers::AsStored) {
                     Ok(mount) => mount,
                     // Not before Linux 6.7.
                     Err(refused) => {
@@ -212,7 +257,7 @@ mod tests {
                         continue;
                     }
                 },
-                None => stack.mount_listing().unwrap(),
+                None => stack.mount_listing(&Lowers::AsStored).unwrap(),
             };
             let who = rustix::fs::openat(&mount, "who", OFlags::RDONLY, Mode::empty()).unwrap();
             let mut buffer = [0; 8];
@@ -222,6 +267,57 @@ mod tests {
             assert!(upper.join("new").exists(), "{way:?}");
         }
         assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(temp.path().to_str().unwrap()));
+    }
+
+    #[test]
+    fn every_way_of_naming_layers_maps_their_owners() {
+        use std::os::unix::fs::{MetadataExt, lchown};
+        let temp = tempfile::tempdir().unwrap();
+        let path = |name: &str| {
+            let path = temp.path().join(name);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let layers = [path("lower"), path("top")];
+        fs::write(layers[0].join("root"), "").unwrap();
+        fs::write(layers[1].join("user"), "").unwrap();
+        lchown(layers[1].join("user"), Some(33), Some(34)).unwrap();
+        let ids = orlop_model::sandbox::IdMapping { inside: 0, node: 200_000, count: 1000 };
+        let users = mapped::users(ids).unwrap();
+        for way in [Some(Naming::Descriptors), Some(Naming::Paths), None] {
+            let (upper, work) = (path(&format!("upper-{way:?}")), path(&format!("work-{way:?}")));
+            for _ in 0..2 {
+                mapped::give(&upper, ids).unwrap();
+            }
+            let stack = Stack::open(layers.iter().rev().cloned().collect(), &path("empty"), &upper, &work).unwrap();
+            let mounts = match stack.lowers.iter().map(|path| mapped::open(path, users.as_fd())).collect() {
+                Ok(mounts) => Lowers::Mapped(mounts),
+                Err(errno) => {
+                    eprintln!("skipped: this file system can't map owners: {errno}");
+                    return;
+                }
+            };
+            let mount = match way {
+                Some(naming) => match stack.mount_naming(naming, &mounts) {
+                    Ok(mount) => mount,
+                    // Not before Linux 6.15.
+                    Err(refused) => {
+                        assert!(refused.may_know_another_way(), "{naming:?}: {}{}", refused.doing, refused.said);
+                        continue;
+                    }
+                },
+                None => stack.mount_listing(&mounts).unwrap(),
+            };
+            let root = format!("/proc/self/fd/{}", mount.as_raw_fd());
+            let owner = |name: &str| {
+                let found = fs::metadata(Path::new(&root).join(name)).unwrap();
+                (found.uid(), found.gid())
+            };
+            assert_eq!(owner(""), (200_000, 200_000), "{way:?}");
+            assert_eq!((owner("root"), owner("user")), ((200_000, 200_000), (200_033, 200_034)), "{way:?}");
+        }
+        let found = fs::metadata(layers[1].join("user")).unwrap();
+        assert_eq!((found.uid(), found.gid()), (33, 34), "the layer itself stays as it is");
     }
 
     #[test]
@@ -239,6 +335,6 @@ mod tests {
         let stack = Stack::open(layers, &path("empty"), &path("upper"), &path("work")).unwrap();
         let count = |mount: OwnedFd| fs::read_dir(format!("/proc/self/fd/{}", mount.as_raw_fd())).unwrap().count();
         assert_eq!(count(stack.mount().unwrap()), crate::manifest::LAYERS_MAX);
-        assert_eq!(count(stack.mount_listing().unwrap()), crate::manifest::LAYERS_MAX);
+        assert_eq!(count(stack.mount_listing(&Lowers::AsStored).unwrap()), crate::manifest::LAYERS_MAX);
     }
 }

@@ -22,6 +22,7 @@ use orlop_model::image_removal::{Removal, Removed};
 use orlop_model::ports::{Answer, Failpoints, Images, PullListener, Unhindered};
 use orlop_model::pull::{PullRequest, Pulled};
 use orlop_model::reference::Reference;
+use orlop_model::sandbox::IdMapping;
 use orlop_model::usage::LayerUsage;
 use orlop_model::{ContainerId, Digest, Failure, ImageId, Namespace};
 use prometheus::core::Collector;
@@ -105,6 +106,12 @@ impl Store {
     /// goes on in a thread of its own.
     pub fn open(config: Config) -> Result<Self, Error> {
         Self::with_failpoints(config, Arc::new(Unhindered))
+    }
+
+    /// Says whether root file systems can be given to users of a user namespace: needs Linux 5.19, and a file system that can
+    /// show owners mapped. Blocking.
+    pub fn try_mapping(&self) -> Result<(), Error> {
+        self.shared.try_mapping()
     }
 
     /// The same, where tests interfere.
@@ -246,9 +253,13 @@ impl Images for Store {
         self.run(move |shared| shared.prepare(&container, &image))
     }
 
-    fn rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<OwnedFd, Failure>> {
+    fn rootfs<'a>(
+        &'a self,
+        container: &'a ContainerId,
+        ids: Option<IdMapping>,
+    ) -> Answer<'a, Result<OwnedFd, Failure>> {
         let container = container.clone();
-        self.run(move |shared| shared.rootfs(&container))
+        self.run(move |shared| shared.rootfs(&container, ids))
     }
 
     fn config_of<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<ImageConfig, Failure>> {

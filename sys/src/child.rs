@@ -317,7 +317,7 @@ pub fn unshare(namespaces: u64) -> io::Result<()> {
     crate::netns::unshare(rustix::thread::UnshareFlags::from_bits_retain(flags))
 }
 
-/// Enters a namespace; `fd` is a namespace or a pidfd, `kind` one `CLONE_NEW*` flag, checked by the kernel.
+/// Enters namespaces; `fd` is a namespace or a pidfd, `kind` one `CLONE_NEW*` flag, of a pidfd several, checked by the kernel.
 ///
 /// # Errors
 /// What setns(2) says.

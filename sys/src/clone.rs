@@ -1,7 +1,7 @@
 //! New processes without `fork`: clone3(2) with a pidfd, namespaces and a cgroup from the start.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// What a new process is born with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,14 +39,91 @@ pub fn spawn(birth: &Birth<'_>, work: impl FnOnce() -> u8) -> io::Result<Child> 
     if !single_threaded()? {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
+    clone(birth, Parent::Caller, work)
+}
+
+/// Whose child a process becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    /// The calling process's.
+    Caller,
+    /// Its parent's (`CLONE_PARENT`).
+    Above,
+}
+
+/// Where a process of [`spawn_under`] is born.
+#[derive(Clone, Copy, Debug)]
+pub struct Under<'a> {
+    /// The user namespace that owns every namespace it is born with.
+    pub users: BorrowedFd<'a>,
+    /// Its PID namespace, or a pidfd that names it; `None` is the caller's or, by its flag, a new one.
+    pub pid: Option<BorrowedFd<'a>>,
+}
+
+/// Makes a process as [`spawn`] does, in a user namespace, which owns the namespaces that it is born with: by a process
+/// between, that enters the user namespace and ends once it has made it. It has every capability there and none elsewhere,
+/// and is still the node's user that the caller is.
+///
+/// `before` runs in the process between, with the caller's rights, and `work` gets what it returned.
+///
+/// # Errors
+/// As [`spawn`]; what setns(2) says.
+pub fn spawn_under<T>(
+    under: Under<'_>,
+    birth: &Birth<'_>,
+    before: impl FnOnce() -> T,
+    work: impl FnOnce(T) -> u8,
+) -> io::Result<Child> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let between = spawn(&Birth::default(), || {
+        let done = before();
+        // The user namespace last: what a pidfd names may be hidden from everybody but the node's root.
+        let entered = under.pid.map_or(Ok(()), |pid| crate::child::enter(pid, libc::CLONE_NEWPID as u64));
+        let entered = entered.and_then(|()| crate::child::enter(under.users, libc::CLONE_NEWUSER as u64));
+        let made = entered.and_then(|()| clone(birth, Parent::Above, || work(done)));
+        let said = match made {
+            Ok(child) => i64::from(child.pid),
+            Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+        };
+        // Nobody to tell of a failure; who reads finds the end.
+        let _ = rustix::io::write(&write, &said.to_ne_bytes());
+        0
+    })?;
+    drop(write);
+    let mut said = [0; 8];
+    let heard = rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut said));
+    let ended = rustix::process::WaitIdOptions::EXITED;
+    let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(between.pidfd.as_fd()), ended);
+    if heard? != said.len() {
+        return Err(io::Error::from_raw_os_error(libc::ECHILD));
+    }
+    match i64::from_ne_bytes(said) {
+        // It is a child of ours that nobody has reaped, so the number is its own.
+        pid @ 1.. => {
+            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+            let pid = pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+            let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+            Ok(Child { pid: pid.as_raw_nonzero().get().unsigned_abs(), pidfd })
+        }
+        errno => Err(io::Error::from_raw_os_error(i32::try_from(-errno).unwrap_or(libc::EIO))),
+    }
+}
+
+/// The call itself. The caller has one thread.
+fn clone(birth: &Birth<'_>, parent: Parent, work: impl FnOnce() -> u8) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
     let into_cgroup = if birth.cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    // With the flag the signal is the one that the calling process itself has.
+    let (of_parent, exit_signal) = match parent {
+        Parent::Caller => (0, libc::SIGCHLD as u64),
+        Parent::Above => (libc::CLONE_PARENT as u64, 0),
+    };
     let mut args = libc::clone_args {
-        flags: birth.namespaces | libc::CLONE_PIDFD as u64 | into_cgroup,
+        flags: birth.namespaces | libc::CLONE_PIDFD as u64 | into_cgroup | of_parent,
         pidfd: (&raw mut pidfd).addr() as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal,
         stack: 0,
         stack_size: 0,
         tls: 0,

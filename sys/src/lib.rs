@@ -15,3 +15,4 @@ pub mod mountns;
 pub mod netns;
 pub mod process;
 pub mod seqpacket;
+pub mod users;

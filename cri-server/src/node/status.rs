@@ -8,6 +8,7 @@ use crate::proto::{
 use crate::service::Cri;
 use crate::translate::mount::RecursiveReadOnly;
 use crate::translate::sandbox::HANDLERS;
+use crate::translate::users::UserNamespaces;
 use orlop_model::Failure;
 use orlop_usecases::Health;
 use serde_json::json;
@@ -26,7 +27,7 @@ pub(crate) async fn status(cri: &Cri, request: StatusRequest) -> Result<StatusRe
 fn response(health: &Health, config: Config, info: BTreeMap<String, String>) -> StatusResponse {
     let features = RuntimeHandlerFeatures {
         recursive_read_only_mounts: config.recursive_read_only == RecursiveReadOnly::Possible,
-        user_namespaces: false,
+        user_namespaces: config.user_namespaces == UserNamespaces::Possible,
     };
     let handler = |name: &str| RuntimeHandler { name: name.to_owned(), features: Some(features) };
     StatusResponse {
@@ -63,7 +64,8 @@ mod tests {
     fn a_part_that_is_not_ready_says_why() {
         let failed = Err(Failure::new(ErrorKind::Unavailable, "no bridge"));
         let health = Health { runtime: Ok(()), network: failed };
-        let config = Config { recursive_read_only: RecursiveReadOnly::Possible };
+        let config =
+            Config { recursive_read_only: RecursiveReadOnly::Possible, user_namespaces: UserNamespaces::Impossible };
         let response = response(&health, config, BTreeMap::new());
         let conditions = response.status.unwrap().conditions;
         assert_eq!((conditions[0].r#type.as_str(), conditions[0].status), ("RuntimeReady", true));
@@ -72,5 +74,6 @@ mod tests {
         assert_eq!((network.reason.as_str(), network.message.as_str()), ("NetworkPluginNotReady", "no bridge"));
         let default = response.runtime_handlers.iter().find(|handler| handler.name.is_empty()).unwrap();
         assert!(default.features.unwrap().recursive_read_only_mounts);
+        assert!(!default.features.unwrap().user_namespaces);
     }
 }

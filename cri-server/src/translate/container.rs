@@ -106,7 +106,7 @@ fn translate(config: &ContainerConfig, around: Around<'_>) -> Result<Draft> {
         sandbox: around.sandbox.id.clone(),
         image: ImageId(orlop_model::Digest::parse(NO_IMAGE).expect("the constant is a digest")),
         process: process::process(config, user::user(asked)?)?,
-        mounts: mounts(&config.mounts, around.recursive_read_only)?,
+        mounts: mounts(&config.mounts, around.recursive_read_only, around.sandbox.spec.user_namespace)?,
         tmpfs: Vec::new(),
         devices: device::devices(&config.devices)?,
         device_rules: Vec::new(),

@@ -24,6 +24,7 @@ pub(crate) mod seccomp;
 pub(crate) mod signal;
 pub(crate) mod sysctl;
 pub(crate) mod user;
+pub(crate) mod users;
 
 use orlop_model::{ErrorKind, Failure};
 use std::fmt::Display;

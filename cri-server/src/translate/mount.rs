@@ -1,9 +1,10 @@
 //! Folders and files of the node in a container.
 
 use super::path::absolute;
-use super::{Refused, Result, known};
+use super::{Refused, Result, known, users};
 use crate::proto::{Mount as Asked, MountPropagation};
 use orlop_model::container::{Mount, MountAccess, Propagation};
+use orlop_model::sandbox::IdMapping;
 
 /// Whether the node's kernel can make a mount read-only with all mounts below it: mount_setattr(2), Linux 5.12.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +16,11 @@ pub enum RecursiveReadOnly {
 }
 
 /// Checks mounts. Whether their sources are there is seen when the process is planned.
-pub(crate) fn mounts(asked: &[Asked], recursive: RecursiveReadOnly) -> Result<Vec<Mount>> {
-    asked.iter().enumerate().map(|(i, asked)| mount(i, asked, recursive)).collect()
+pub(crate) fn mounts(asked: &[Asked], recursive: RecursiveReadOnly, pod: Option<IdMapping>) -> Result<Vec<Mount>> {
+    asked.iter().enumerate().map(|(i, asked)| mount(i, asked, recursive, pod)).collect()
 }
 
-fn mount(i: usize, asked: &Asked, recursive: RecursiveReadOnly) -> Result<Mount> {
+fn mount(i: usize, asked: &Asked, recursive: RecursiveReadOnly, pod: Option<IdMapping>) -> Result<Mount> {
     let field = |name: &str| format!("mounts[{i}].{name}");
     if asked.image.as_ref().is_some_and(|image| !image.image.is_empty()) {
         let problem = "volumes made from images are not built yet";
@@ -31,9 +32,7 @@ fn mount(i: usize, asked: &Asked, recursive: RecursiveReadOnly) -> Result<Mount>
     if !asked.mount_options.is_empty() {
         return Err(Refused::unsupported(field("mount_options"), "mount options are not built yet; leave them out"));
     }
-    if !asked.uid_mappings.is_empty() || !asked.gid_mappings.is_empty() {
-        return Err(Refused::unsupported(field("uidMappings"), "user namespaces are not built yet; leave them out"));
-    }
+    let ids = users::of_mount(&field("uidMappings"), &asked.uid_mappings, &asked.gid_mappings, pod)?;
     let target = absolute(field("container_path"), &asked.container_path)?;
     if target.components().count() == 1 {
         return Err(Refused::invalid(field("container_path"), "\"/\" is the root file system itself"));
@@ -52,7 +51,7 @@ fn mount(i: usize, asked: &Asked, recursive: RecursiveReadOnly) -> Result<Mount>
         (false, false) => MountAccess::ReadWrite,
     };
     let source = absolute(field("host_path"), &asked.host_path)?;
-    Ok(Mount { access, propagation, ..Mount::new(target, source) })
+    Ok(Mount { access, propagation, ids, ..Mount::new(target, source) })
 }
 
 /// Recursive read-only must be read-only and private; the interface says so.
@@ -76,7 +75,7 @@ fn check_recursive(field: &str, readonly: bool, propagation: Propagation, recurs
 mod tests {
     use super::super::tests::check_refused;
     use super::*;
-    use crate::proto::{IdMapping, ImageSpec};
+    use crate::proto::{self, ImageSpec};
     use orlop_model::ErrorKind::{ImageVolumeFailed, InvalidArgument, RecursiveReadOnlyUnsupported, Unsupported};
     use orlop_model::{ErrorKind, Failure};
 
@@ -96,13 +95,13 @@ mod tests {
         ] {
             let asked = asked(|m| (m.readonly, m.recursive_read_only, m.propagation) = change);
             let expected = Mount { access, propagation, ..Mount::new("/data", "/srv") };
-            assert_eq!(mounts(&asked, RecursiveReadOnly::Possible).unwrap(), [expected]);
+            assert_eq!(mounts(&asked, RecursiveReadOnly::Possible, None).unwrap(), [expected]);
         }
     }
 
     #[track_caller]
     fn check(change: impl FnOnce(&mut Asked), kind: ErrorKind, says: &str) {
-        check_refused(mounts(&asked(change), RecursiveReadOnly::Possible), kind, &["mounts[0].", says]);
+        check_refused(mounts(&asked(change), RecursiveReadOnly::Possible, None), kind, &["mounts[0].", says]);
     }
 
     #[test]
@@ -116,7 +115,7 @@ mod tests {
         check(|m| m.propagation = 3, InvalidArgument, "3 is not a value");
         check(|m| m.image_sub_path = "etc".into(), InvalidArgument, "image_sub_path");
         check(|m| m.mount_options = vec!["noexec".into()], Unsupported, "mount_options");
-        check(|m| m.uid_mappings = vec![IdMapping::default()], Unsupported, "user namespaces");
+        check(|m| m.uid_mappings = vec![proto::IdMapping::default()], InvalidArgument, "uidMappings");
         check(
             |m| m.image = Some(ImageSpec { image: "busybox".into(), ..Default::default() }),
             ImageVolumeFailed,
@@ -135,7 +134,7 @@ mod tests {
             );
         }
         let asked = asked(|m| (m.recursive_read_only, m.readonly) = (true, true));
-        let refused = mounts(&asked, RecursiveReadOnly::Impossible);
+        let refused = mounts(&asked, RecursiveReadOnly::Impossible, None);
         check_refused(refused.clone(), RecursiveReadOnlyUnsupported, &["5.12"]);
         let status = crate::status::of(&Failure::from(refused.unwrap_err()));
         assert!(status.message().starts_with("RROUnsupported: "), "{}", status.message());

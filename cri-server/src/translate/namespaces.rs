@@ -1,7 +1,7 @@
 //! Whose namespaces a pod and its containers live in.
 
-use super::{Refused, Result, known, quoted};
-use crate::proto::{NamespaceMode as Asked, NamespaceOption, UserNamespace};
+use super::{Refused, Result, known, users};
+use crate::proto::{NamespaceMode as Asked, NamespaceOption};
 use orlop_model::container::{NamespaceMode, Namespaces};
 use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 
@@ -28,7 +28,6 @@ pub(crate) fn of_sandbox(options: Option<&NamespaceOption>) -> Result<Scopes> {
     let Some(options) = options else {
         return Ok(Scopes { network: NamespaceScope::Sandbox, ipc: NamespaceScope::Sandbox });
     };
-    no_user_namespace(options.userns_options.as_ref())?;
     let pid: Asked = known(PID, options.pid)?;
     match pid {
         // Which of these is decided for each container; said here, it is what containers get that say nothing.
@@ -46,7 +45,7 @@ pub(crate) fn of_container(
     privileged: bool,
 ) -> Result<(Namespaces, Pid)> {
     if let Some(options) = options {
-        no_user_namespace(options.userns_options.as_ref())?;
+        users::fit(options.userns_options.as_ref(), sandbox)?;
         fits(NETWORK, options.network, sandbox.network)?;
         fits(IPC, options.ipc, sandbox.ipc)?;
     }
@@ -106,27 +105,12 @@ fn of_scope(scope: NamespaceScope) -> NamespaceMode {
     }
 }
 
-fn no_user_namespace(options: Option<&UserNamespace>) -> Result<()> {
-    const FIELD: &str = "linux.security_context.namespace_options.userns_options";
-    let Some(options) = options else { return Ok(()) };
-    match known::<Asked>(format!("{FIELD}.mode"), options.mode)? {
-        Asked::Node if options.uids.is_empty() && options.gids.is_empty() => Ok(()),
-        Asked::Node => Err(Refused::invalid(FIELD, "mode NODE takes no mappings")),
-        Asked::Pod => Err(Refused::unsupported(FIELD, "user namespaces are not built yet; leave it out or use NODE")),
-        mode @ (Asked::Container | Asked::Target) => {
-            let problem = format!("mode {} is not possible; use POD or NODE", quoted(mode.as_str_name()));
-            Err(Refused::invalid(FIELD, problem))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::sandbox::tests::spec_of;
     use super::super::tests::check_refused;
     use super::*;
-    use crate::proto::IdMapping;
-    use orlop_model::ErrorKind::{InvalidArgument, Unsupported};
+    use orlop_model::ErrorKind::InvalidArgument;
 
     const POD: i32 = Asked::Pod as i32;
     const CONTAINER: i32 = Asked::Container as i32;
@@ -162,21 +146,6 @@ mod tests {
         ] {
             check_refused(of_sandbox(Some(&asked)), InvalidArgument, &[says]);
         }
-    }
-
-    #[test]
-    fn user_namespaces_other_than_the_nodes_are_refused() {
-        for (mode, kind) in
-            [(POD, Unsupported), (CONTAINER, InvalidArgument), (TARGET, InvalidArgument), (7, InvalidArgument)]
-        {
-            let userns_options = Some(UserNamespace { mode, ..Default::default() });
-            let asked = NamespaceOption { userns_options, ..Default::default() };
-            check_refused(of_sandbox(Some(&asked)), kind, &["userns_options"]);
-        }
-        let mut node = UserNamespace { mode: NODE, ..Default::default() };
-        assert!(no_user_namespace(Some(&node)).is_ok());
-        node.uids.push(IdMapping::default());
-        check_refused(no_user_namespace(Some(&node)), InvalidArgument, &["mappings"]);
     }
 
     #[test]

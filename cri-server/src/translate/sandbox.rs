@@ -1,6 +1,6 @@
 //! A pod: from request to spec.
 
-use super::{Refused, Result, apparmor, metadata, namespaces, network, path, seccomp, sysctl, user};
+use super::{Refused, Result, apparmor, metadata, namespaces, network, path, seccomp, sysctl, user, users};
 use crate::proto::{LinuxPodSandboxConfig, LinuxSandboxSecurityContext, RunPodSandboxRequest};
 use orlop_model::Failure;
 use orlop_model::sandbox::{Networks, SandboxEnd, SandboxSpec};
@@ -50,7 +50,7 @@ fn translate(request: &RunPodSandboxRequest) -> super::Result<SandboxSpec> {
         domainname: String::new(),
         shm_bytes_max: None,
         hosts: Vec::new(),
-        user_namespace: None,
+        user_namespace: users::of_sandbox(security.namespace_options.as_ref())?,
     })
 }
 

@@ -258,7 +258,7 @@ pub async fn a_prepared_container_has_a_root_and_the_settings_of_its_image(groun
     let id = container_id("c");
     ground.images().prepare(&id, &image.id).await.unwrap();
     for _ in 0..2 {
-        drop(ground.images().rootfs(&id).await.unwrap());
+        drop(ground.images().rootfs(&id, None).await.unwrap());
         assert_eq!(ground.images().config_of(&id).await.unwrap(), image.config);
     }
     ground.images().drop_rootfs(&id).await.unwrap();
@@ -271,7 +271,7 @@ pub async fn what_was_not_prepared_has_neither_root_nor_settings(ground: impl Im
     ground.images().prepare(&dropped, &image.id).await.unwrap();
     ground.images().drop_rootfs(&dropped).await.unwrap();
     for id in [&never, &dropped] {
-        refused(ground.images().rootfs(id).await, ErrorKind::NotFound);
+        refused(ground.images().rootfs(id, None).await, ErrorKind::NotFound);
         refused(ground.images().config_of(id).await, ErrorKind::NotFound);
     }
 }
@@ -317,7 +317,7 @@ pub async fn a_prepared_container_outlives_its_image_and_the_daemon(mut ground: 
     ground.images().prepare(&id, &image.id).await.unwrap();
     remove(&ground, &image.id.to_string(), RemovalRule::Whole, &[]).await.unwrap();
     for _ in 0..2 {
-        drop(ground.images().rootfs(&id).await.unwrap());
+        drop(ground.images().rootfs(&id, None).await.unwrap());
         assert_eq!(ground.images().config_of(&id).await.unwrap(), image.config);
         ground.restart();
     }

@@ -13,7 +13,7 @@ use crate::image::{FsUsage, Image, ImageConfig};
 use crate::image_removal::{Removal, Removed};
 use crate::pull::{PullProgress, PullRequest, Pulled};
 use crate::record::{ContainerAsked, Loaded, SandboxAsked};
-use crate::sandbox::SandboxSpec;
+use crate::sandbox::{IdMapping, SandboxSpec};
 use crate::sandbox_state::{Attachment, SandboxState};
 use crate::streams::{Attached, Streams, TerminalSize, WantedStreams};
 use crate::time::Timestamp;
@@ -352,8 +352,9 @@ pub trait Images: Send + Sync {
     /// Makes the writable layer of a container on an image. The image's layers stay until it is dropped.
     fn prepare<'a>(&'a self, container: &'a ContainerId, image: &'a ImageId) -> Answer<'a, Result<()>>;
 
-    /// Assembles the root file system of a prepared container: a detached mount, at no path of the node.
-    fn rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<OwnedFd>>;
+    /// Assembles the root file system of a prepared container: a detached mount, at no path of the node. With `ids`, which
+    /// must be the same each time, its files belong to users as that mapping shows them, and what is written to users of it.
+    fn rootfs<'a>(&'a self, container: &'a ContainerId, ids: Option<IdMapping>) -> Answer<'a, Result<OwnedFd>>;
 
     /// Returns the settings of the image that a prepared container was made from, also when its names are gone.
     fn config_of<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<ImageConfig>>;

@@ -7,6 +7,7 @@ use orlop_model::image_removal::{self, Fate, NamedBy, Removal, Removed};
 use orlop_model::ports::{Answer, Images, PullListener, internal};
 use orlop_model::pull::{Fresh, LayerProgress, LayerStage, PullProgress, PullRequest, Pulled};
 use orlop_model::reference::{Reference, Version};
+use orlop_model::sandbox::IdMapping;
 use orlop_model::usage::LayerUsage;
 use orlop_model::{ContainerId, ImageId, Namespace};
 use std::collections::BTreeSet;
@@ -98,7 +99,7 @@ impl Images for World {
         })
     }
 
-    fn rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<OwnedFd>> {
+    fn rootfs<'a>(&'a self, container: &'a ContainerId, _ids: Option<IdMapping>) -> Answer<'a, Result<OwnedFd>> {
         Box::pin(async move {
             self.effect("rootfs").await?;
             self.layer_of(container)?;

@@ -114,14 +114,14 @@ const SIGTERM: u8 = 15;
 
 async fn check(node: &Node, sandbox: &SandboxAsked, asked: &ContainerAsked) -> Result<ContainerEvent> {
     let image = node.ports.images.config_of(&asked.id).await?;
-    let rootfs = node.ports.images.rootfs(&asked.id).await?;
+    let rootfs = node.ports.images.rootfs(&asked.id, sandbox.spec.user_namespace).await?;
     let start = start_of(sandbox, asked, &image, rootfs);
     node.ports.runtime.check(start).await.map(ContainerEvent::Checked)
 }
 
 async fn start(node: &Node, sandbox: &SandboxAsked, asked: &ContainerAsked) -> Result<ContainerEvent> {
     let image = node.ports.images.config_of(&asked.id).await?;
-    let rootfs = node.ports.images.rootfs(&asked.id).await?;
+    let rootfs = node.ports.images.rootfs(&asked.id, sandbox.spec.user_namespace).await?;
     let start = start_of(sandbox, asked, &image, rootfs);
     Ok(match node.ports.runtime.start(start).await? {
         Launched::Running { pid, at } => ContainerEvent::Started { pid, at },

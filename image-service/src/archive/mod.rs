@@ -52,7 +52,7 @@ pub(crate) async fn root_with_mounts(
 ) -> Result<OwnedFd, Error> {
     let place = place(&shared.archive_places)?;
     let shared = Arc::clone(shared);
-    aside(place, move || mounted::root(shared.rootfs(&container)?, &shared.disk.empty(), &mounts, access)).await
+    aside(place, move || mounted::root(shared.rootfs(&container, None)?, &shared.disk.empty(), &mounts, access)).await
 }
 
 /// Begins to pack what a path names.

@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 async fn rootfs_of(bench: &Bench, name: &str, reference: &str) -> OwnedFd {
     let id = bench.pull(reference).await.unwrap();
     bench.store.prepare(&container(name), &id).await.unwrap();
-    bench.store.rootfs(&container(name)).await.unwrap()
+    bench.store.rootfs(&container(name), None).await.unwrap()
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn layers_are_seen_as_one_tree() {
     assert!(within(&other, "bin/ls").exists());
     // Assembled again, as after a restart, the container finds what it wrote.
     drop(mount);
-    let again = bench.store.rootfs(&container("c")).await.unwrap();
+    let again = bench.store.rootfs(&container("c"), None).await.unwrap();
     assert_eq!(fs::read_to_string(within(&again, "etc/kept")).unwrap(), "mine");
     assert!(!within(&again, "bin/ls").exists());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -170,7 +170,7 @@ async fn layers_stay_while_a_container_needs_them() {
     assert!(bench.store.config_of(&container("c")).await.is_ok());
     // Also over a restart, which sweeps.
     let bench = bench.reopen();
-    let mount = bench.store.rootfs(&container("c")).await.unwrap();
+    let mount = bench.store.rootfs(&container("c"), None).await.unwrap();
     assert_eq!(listing(&within(&mount, "")), ["a = 1", "b = 2"]);
     drop(mount);
     // Pulled again meanwhile, they are still needed when the container goes.
@@ -212,7 +212,7 @@ async fn everything_about_a_container_may_be_asked_twice() {
     for _ in 0..2 {
         bench.store.drop_rootfs(&id).await.unwrap();
     }
-    refused(bench.store.rootfs(&id).await, ErrorKind::NotFound, &["has no writable layer"]);
+    refused(bench.store.rootfs(&id, None).await, ErrorKind::NotFound, &["has no writable layer"]);
     refused(bench.store.config_of(&id).await, ErrorKind::NotFound, &[]);
     assert!(bench.store.leftovers().await.unwrap().is_empty());
     bench.settled();
@@ -249,4 +249,41 @@ async fn what_a_container_wrote_is_counted_until_its_layer_is_dropped() {
     drop(mount);
     bench.store.drop_rootfs(&container("c")).await.unwrap();
     assert_eq!(bench.store.layer_usage(&ids).await.unwrap(), [None, None]);
+}
+
+#[tokio::test]
+async fn root_for_users_of_a_user_namespace_shows_all_files_as_theirs() {
+    use orlop_model::sandbox::IdMapping;
+    use std::os::unix::fs::lchown;
+    let bench = Bench::new();
+    if let Err(error) = bench.store.try_mapping() {
+        eprintln!("skipped: owners can't be mapped here: {error}");
+        return;
+    }
+    let mut base = Tree::default();
+    base.file("etc/kept", 0o644, "kept").file("etc/old", 0o644, "old");
+    let mut top = Tree::default();
+    top.file("etc/.wh.old", 0o644, "");
+    ImageBuilder::new().layer(&base).layer(&top).build().push(&bench.registry, "x", &["1"]).unwrap();
+    let plain = rootfs_of(&bench, "plain", "x:1").await;
+    let id = bench.pull("x:1").await.unwrap();
+    bench.store.prepare(&container("c"), &id).await.unwrap();
+    let ids = IdMapping { inside: 0, node: 300_000, count: 65_536 };
+    // Twice, as check and start do.
+    drop(bench.store.rootfs(&container("c"), Some(ids)).await.unwrap());
+    let mount = bench.store.rootfs(&container("c"), Some(ids)).await.unwrap();
+    for path in ["", "etc", "etc/kept"] {
+        let found = within(&mount, path).metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (300_000, 300_000), "{path:?}");
+    }
+    assert!(!within(&mount, "etc/old").exists());
+    // What is changed is copied up with the owner that it shows.
+    fs::write(within(&mount, "etc/kept"), "mine").unwrap();
+    lchown(within(&mount, "etc/kept"), Some(300_007), None).unwrap();
+    fs::remove_file(within(&mount, "etc/kept")).unwrap();
+    fs::write(within(&mount, "etc/kept"), "again").unwrap();
+    assert_eq!(fs::read_to_string(within(&mount, "etc/kept")).unwrap(), "again");
+    // The same layers are still everybody's.
+    let found = within(&plain, "etc/kept").metadata().unwrap();
+    assert_eq!((found.uid(), fs::read_to_string(within(&plain, "etc/kept")).unwrap().as_str()), (0, "kept"));
 }

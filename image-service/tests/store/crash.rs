@@ -38,7 +38,7 @@ async fn half_done_things_are_swept_and_whole_ones_stay() {
     assert_eq!(bench.store.leftovers().await.unwrap(), [container("c"), container("cut")]);
     bench.store.drop_rootfs(&container("cut")).await.unwrap();
     assert_eq!(bench.store.leftovers().await.unwrap(), [container("c")]);
-    let mount = bench.store.rootfs(&container("c")).await.unwrap();
+    let mount = bench.store.rootfs(&container("c"), None).await.unwrap();
     assert_eq!(listing(&within(&mount, "")), ["a = 1", "b = 2"]);
     assert_eq!(bench.find(&bench.at("x:1")).await.unwrap().id, id);
 }
@@ -64,7 +64,7 @@ async fn image_that_lost_a_part_is_set_aside_and_can_be_pulled_again() {
         assert_eq!(bench.inside("images").len(), 1, "{spoil}: set aside, not lost");
         let id = bench.pull("x:1").await.unwrap();
         bench.store.prepare(&container("c"), &id).await.unwrap();
-        let mount = bench.store.rootfs(&container("c")).await.unwrap();
+        let mount = bench.store.rootfs(&container("c"), None).await.unwrap();
         assert_eq!(listing(&within(&mount, "")), ["a = 1", "b = 2"], "{spoil}");
         drop(mount);
         let bench = bench.reopen();
@@ -116,7 +116,7 @@ fn victim() {
         say("pulled");
         store.prepare(&container("c"), &id).await.unwrap();
         say("prepared");
-        store.rootfs(&container("c")).await.unwrap();
+        store.rootfs(&container("c"), None).await.unwrap();
         say("removing");
         remove(&store, &id.to_string()).await.unwrap();
         say("removed");
@@ -175,7 +175,7 @@ async fn recovers(folder: &Path, built: &Built, said: &dyn Fn(&str) -> bool, ste
         store.prepare(&id, &listed.id).await.unwrap();
     }
     if !images.is_empty() || (said("prepared") && !left.is_empty()) {
-        let mount = store.rootfs(&id).await.unwrap();
+        let mount = store.rootfs(&id, None).await.unwrap();
         assert_eq!(listing(&within(&mount, "")), ["b = 3"], "{step}");
     }
     store.drop_rootfs(&id).await.unwrap();

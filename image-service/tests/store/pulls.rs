@@ -187,7 +187,7 @@ async fn pulls_and_removals_at_once_all_succeed() {
         for listed in bench.store.list().await.unwrap() {
             let id = container("whole");
             bench.store.prepare(&id, &listed.id).await.unwrap();
-            bench.store.rootfs(&id).await.unwrap();
+            bench.store.rootfs(&id, None).await.unwrap();
             bench.store.drop_rootfs(&id).await.unwrap();
             remove(&bench.store, &listed.id.to_string()).await.unwrap();
         }

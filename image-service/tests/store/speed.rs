@@ -55,7 +55,7 @@ async fn speed_of_an_image_of_8_layers() {
         let container = crate::bench::container("c");
         let time = Instant::now();
         store.prepare(&container, &id).await.unwrap();
-        drop(store.rootfs(&container).await.unwrap());
+        drop(store.rootfs(&container, None).await.unwrap());
         mounts.push(time.elapsed());
         stores.push((store, id));
     }

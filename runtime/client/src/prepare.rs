@@ -7,6 +7,7 @@ use crate::{etc, host, inside, other};
 use orlop_model::container::{ContainerSpec, User};
 use orlop_model::container_state::Checked;
 use orlop_model::ports::{Exec, ExecOverrides, Start};
+use orlop_model::sandbox::SandboxSpec;
 use orlop_model::streams::TerminalSize;
 use orlop_model::{ContainerId, SandboxId};
 use orlop_plan::compile::{self, Compiled, Facts, SlotSource};
@@ -59,7 +60,7 @@ pub(crate) async fn container(client: &Client, start: &Start<'_>, look: Look) ->
     };
     let stop_signal = orlop_spec::stop_signal(start.container, start.image)?;
     let spec = orlop_spec::container(&inputs)?;
-    let compiled = compile::container(&spec, &facts(client))?;
+    let compiled = compile::container(&spec, &facts(client, start.sandbox))?;
     warn_of(start.id, &compiled);
     let checked = Checked { uid: user.uid, gid: user.gid, groups: user.groups, stop_signal };
     Ok(Prepared { checked, compiled })
@@ -88,7 +89,7 @@ pub(crate) async fn exec(
         files: &files,
     };
     let spec = orlop_spec::exec(&inputs, exec.command, terminal)?;
-    let compiled = compile::exec(&spec, exec.id.as_str(), &facts(client))?;
+    let compiled = compile::exec(&spec, exec.id.as_str(), &facts(client, exec.sandbox))?;
     warn_of(exec.id, &compiled);
     let slots = open_slots(client, &compiled.slots, None).await?;
     Ok((compiled.plan, slots))
@@ -193,11 +194,13 @@ fn surroundings(client: &Client, id: &SandboxId, parent: Option<&str>) -> Result
     Ok((client.cgroups.of_sandbox(parent, id)?, files))
 }
 
-fn facts(client: &Client) -> Facts<'_> {
+fn facts<'a>(client: &'a Client, sandbox: &SandboxSpec) -> Facts<'a> {
+    // Root of a user namespace has every capability in it, and none outside.
+    let inside = sandbox.user_namespace.map(|_| orlop_plan::capability::ALL);
     Facts {
         hierarchies: client.node.hierarchies(),
         device_programs: client.node.device_programs(),
-        capabilities: client.node.capabilities(),
+        capabilities: inside.unwrap_or(client.node.capabilities()),
         limits: client.node.limits(),
         profiles: &client.profiles,
     }

@@ -13,6 +13,7 @@ use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 use orlop_model::sandbox_state::Attachment;
 use orlop_model::{ContainerId, SandboxId, Timestamp};
 use orlop_wire::frame::{Reply, Request, Scope, SetUp, TaskState};
+use orlop_wire::plan::IdMap;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -145,6 +146,7 @@ fn set_up(spec: &SandboxSpec, cgroup: &str) -> Result<SetUp> {
         uts: if spec.hostname.is_empty() { scope(spec.network) } else { Scope::New },
         sysctls,
         cgroup: cgroup.to_owned(),
+        users: spec.user_namespace.map(|users| IdMap { inside: users.inside, node: users.node, count: users.count }),
         shm_bytes: spec.shm_bytes_max.unwrap_or(orlop_spec::SHM_BYTES_MAX),
     })
 }

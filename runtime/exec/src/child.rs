@@ -7,6 +7,7 @@ use crate::mounts;
 use crate::prepare::{Prepared, Source, Step};
 use crate::report::{Stage, tell};
 use crate::resolve::Make;
+use crate::sources;
 use crate::terminal;
 use orlop_sys::child as own;
 use rustix::fs::{Mode, OFlags};
@@ -26,6 +27,24 @@ struct Progress {
     settled: bool,
 }
 
+/// Runs the plan in a process that was born in a user namespace; `before` is what came of [`prepare_users`], `sources` where
+/// what it binds comes from.
+pub(crate) fn run_inside(
+    plan: &mut Prepared<'_>,
+    before: Result<(), (Stage, Errno)>,
+    sources: &OwnedFd,
+    pipe: BorrowedFd<'_>,
+) -> Option<u8> {
+    let mut run = || {
+        before?;
+        be_born(plan).and_then(|()| kernel::become_inner_root()).map_err(|errno| (Stage::Birth, errno))?;
+        join(plan)?;
+        sources::take(plan, sources)?;
+        go_on(plan, 0, &mut Progress::new(), pipe)
+    };
+    told(run(), pipe)
+}
+
 /// Runs the plan. Returns the status of what it became when that was an init, and `None` when something failed, which it
 /// has told by then.
 pub(crate) fn run(plan: &mut Prepared<'_>, pipe: BorrowedFd<'_>) -> Option<u8> {
@@ -38,14 +57,37 @@ fn told(outcome: Result<u8, (Stage, Errno)>, pipe: BorrowedFd<'_>) -> Option<u8>
 
 fn try_run(plan: &mut Prepared<'_>, pipe: BorrowedFd<'_>) -> Result<u8, (Stage, Errno)> {
     be_born(plan).map_err(|errno| (Stage::Birth, errno))?;
-    for (at, join) in numbered(&plan.joins) {
-        if let Some(from) = join.from {
-            raw(own::enter(from, join.kind)).map_err(|errno| (Stage::Join(at), errno))?;
+    prepare_users(plan)?;
+    join(plan)?;
+    sources::open(plan)?;
+    go_on(plan, 0, &mut Progress::new(), pipe)
+}
+
+fn join(plan: &Prepared<'_>) -> Result<(), (Stage, Errno)> {
+    for join in &plan.joins {
+        let failed = |errno| (Stage::Join(join.at), errno);
+        raw(own::enter(join.from, join.kinds)).map_err(failed)?;
+        if join.kinds & libc::CLONE_NEWUSER as u64 != 0 {
+            kernel::become_inner_root().map_err(failed)?;
         }
     }
-    open_sources(plan)?;
-    let mut progress = Progress { root: None, terminal: None, umask: UMASK_DEFAULT, settled: false };
-    go_on(plan, 0, &mut progress, pipe)
+    Ok(())
+}
+
+/// What needs rights on the node, of a process that will have none: to give its pipes away, to be killed later than others,
+/// and to raise its limits. Waits for nothing. Quiet for one that stays among the node's users.
+pub(crate) fn prepare_users(plan: &Prepared<'_>) -> Result<(), (Stage, Errno)> {
+    let Some(users) = &plan.users else { return Ok(()) };
+    kernel::give_pipes(&plan.stdio, users.program).map_err(|errno| (Stage::Birth, errno))?;
+    for (at, step) in numbered(&plan.steps) {
+        let failed = |errno| (Stage::Op(at), errno);
+        if let Step::OomScoreAdj(value) = step {
+            kernel::set_oom_score(plan.node_proc, value).map_err(failed)?;
+        } else if let Step::Rlimit { resource, hard, .. } = step {
+            kernel::raise_limit(*resource, *hard).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Does every step from one on. Returns only as an init whose child has ended, or with what failed.
@@ -63,7 +105,7 @@ fn go_on(plan: &Prepared<'_>, from: u32, progress: &mut Progress, pipe: Borrowed
     Err((Stage::Exec, execute(plan)))
 }
 
-fn numbered<T>(items: &[T]) -> impl Iterator<Item = (u32, &T)> {
+pub(crate) fn numbered<T>(items: &[T]) -> impl Iterator<Item = (u32, &T)> {
     (0_u32..).zip(items)
 }
 
@@ -81,24 +123,6 @@ fn be_born(plan: &Prepared<'_>) -> Result<(), Errno> {
         raw(own::unshare(plan.unshare_flags))?;
     }
     rustix::process::umask(Mode::empty());
-    Ok(())
-}
-
-/// Opens what will be bound, while paths of the node still mean what the planner meant.
-fn open_sources(plan: &mut Prepared<'_>) -> Result<(), (Stage, Errno)> {
-    for (at, step) in numbered(&plan.steps) {
-        let Step::Bind(source, bind) = step else { continue };
-        let opened = match source {
-            Source::Path(path) => mounts::open_source(path, bind.recursive).map(Some),
-            Source::Descriptor(fd) => match mounts::copy(*fd, bind.recursive) {
-                Ok(copy) => Ok(Some(copy)),
-                // Before Linux 6.15 a detached mount can't be copied; it is mounted itself, which works once.
-                Err(Errno::INVAL) => Ok(None),
-                Err(errno) => Err(errno),
-            },
-        };
-        plan.sources[at as usize] = opened.map_err(|errno| (Stage::Op(at), errno))?;
-    }
     Ok(())
 }
 
@@ -126,6 +150,10 @@ fn perform(
         Step::ReadonlyRoot => mounts::make_root_readonly(progress.root()?),
         Step::Sysctl(path, value) => kernel::set_sysctl(plan.node_proc, path, value),
         Step::Rlimit { resource, soft, hard } => kernel::set_limit(*resource, *soft, *hard),
+        Step::Hostname(name) => rustix::system::sethostname(name),
+        Step::Domainname(name) => rustix::system::setdomainname(name),
+        // Done before, as in a user namespace it can only be raised.
+        Step::OomScoreAdj(_) if plan.users.is_some() => Ok(()),
         Step::OomScoreAdj(value) => kernel::set_oom_score(plan.node_proc, value),
         Step::Umask(mask) => {
             progress.umask = *mask;
@@ -134,7 +162,9 @@ fn perform(
         Step::NewSession => rustix::process::setsid().map(drop),
         Step::CapabilityBounding(keep) => raw(own::limit_bounding(*keep)),
         Step::Identity { uid, gid, groups } => {
-            kernel::give_pipes(&plan.stdio, *uid)?;
+            if plan.users.is_none() {
+                kernel::give_pipes(&plan.stdio, *uid)?;
+            }
             if let Some(slave) = &progress.terminal {
                 terminal::give(slave, *uid)?;
             }
@@ -194,6 +224,10 @@ fn execute(plan: &Prepared<'_>) -> Errno {
 }
 
 impl Progress {
+    fn new() -> Self {
+        Self { root: None, terminal: None, umask: UMASK_DEFAULT, settled: false }
+    }
+
     /// Returns the container's root: the attached one, or of a process that joined a mount namespace its `/`.
     fn root(&mut self) -> Result<BorrowedFd<'_>, Errno> {
         if self.root.is_none() {

@@ -48,7 +48,9 @@ impl Hollow<'_> {
         for (namespace, kind) in self.joins {
             raw(own::enter(*namespace, *kind))?;
         }
-        be_alone_in(mounts::empty()?.as_fd())?;
+        // First: in a user namespace, only who has mounts of its own may make any.
+        raw(own::unshare(libc::CLONE_NEWNS as u64))?;
+        leave_all_but(mounts::empty()?.as_fd())?;
         raw(own::close_from(3))?;
         raw(lock_down(0, &Calls::new(CALLS)))
     }
@@ -72,6 +74,11 @@ pub(crate) fn lock_down(capabilities: u64, calls: &Calls) -> std::io::Result<()>
 /// The kernel's reason; the process must end then.
 pub fn be_alone_in(root: BorrowedFd<'_>) -> Result<(), Errno> {
     raw(own::unshare(libc::CLONE_NEWNS as u64))?;
+    leave_all_but(root)
+}
+
+/// Makes one mount the only one of a mount namespace, the calling process's own.
+fn leave_all_but(root: BorrowedFd<'_>) -> Result<(), Errno> {
     mounts::set_all_propagation(libc::MS_SLAVE as u32 | libc::MS_REC as u32)?;
     mounts::attach_root(root, 0)?;
     mounts::pivot(root)

@@ -51,6 +51,24 @@ pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno
     }
 }
 
+/// Raises the hard limit of a resource, where that is allowed; the soft one stays as it is.
+pub(crate) fn raise_limit(resource: u32, hard: u64) -> Result<(), Errno> {
+    let (soft, held) = raw(child::limit(resource))?;
+    if hard <= held {
+        return Ok(());
+    }
+    match raw(child::set_limit(resource, soft, hard)) {
+        Err(Errno::PERM) => Ok(()),
+        other => other,
+    }
+}
+
+/// Becomes the root of a user namespace that was entered: until then the process is a user of the node, whose files it
+/// could still change.
+pub(crate) fn become_inner_root() -> Result<(), Errno> {
+    raw(child::become_user(0, 0, &[]))
+}
+
 /// Becomes another user; capabilities are kept, an operation of their own sets them.
 pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Errno> {
     raw(child::keep_capabilities())?;

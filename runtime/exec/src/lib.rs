@@ -17,6 +17,7 @@ mod mounts;
 mod prepare;
 mod report;
 mod resolve;
+mod sources;
 mod terminal;
 
 pub use hollow::{Hollow, be_alone_in};

@@ -4,7 +4,8 @@
 
 use crate::kernel::raw;
 use crate::resolve::{Make, Target, is_proc};
-use orlop_sys::mount::{Below, set_attributes, set_propagation};
+use orlop_sys::mount::{Below, map_ids, set_attributes, set_propagation};
+use orlop_wire::plan::BindIds;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -41,6 +42,7 @@ pub(crate) struct Bind {
     pub(crate) attributes: u64,
     pub(crate) attributes_recursive: Below,
     pub(crate) propagation: u64,
+    pub(crate) ids: BindIds,
     pub(crate) target: Target,
 }
 
@@ -157,6 +159,19 @@ pub(crate) fn open_source(path: &CStr, recursive: Below) -> Result<OwnedFd, Errn
 /// Copies the mount that a descriptor is open on, from there down.
 pub(crate) fn copy(mount: BorrowedFd<'_>, recursive: Below) -> Result<OwnedFd, Errno> {
     open_tree(mount, c"", copy_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH)
+}
+
+/// Shows the owners of a detached mount through the mapping of a user namespace, as its bind asks for.
+pub(crate) fn map(mount: BorrowedFd<'_>, bind: &Bind, users: BorrowedFd<'_>) -> Result<(), Errno> {
+    match bind.ids {
+        BindIds::AsOnNode => Ok(()),
+        BindIds::Mapped => raw(map_ids(mount, users)),
+        BindIds::MappedIfPossible => match raw(map_ids(mount, users)) {
+            // The file system can't, or the mount has a mapping already.
+            Err(Errno::INVAL | Errno::PERM) => Ok(()),
+            other => other,
+        },
+    }
 }
 
 fn copy_flags(recursive: Below) -> OpenTreeFlags {

@@ -7,7 +7,7 @@ use orlop_sys::child::{CapabilitySets, Instruction, Words};
 use orlop_sys::mount::Below;
 use orlop_wire::plan::{BindSource, NamespaceKind, Op, Plan, Slot};
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Size of one instruction of a seccomp program.
 const INSTRUCTION_BYTES: usize = 8;
@@ -67,6 +67,7 @@ pub struct Prepared<'a> {
     pub(crate) unshare_flags: u64,
     /// Entered by the parent around the clone, as only children come to be in it.
     pub(crate) pid_namespace: Option<BorrowedFd<'a>>,
+    pub(crate) users: Option<Users<'a>>,
     pub(crate) joins: Vec<JoinStep<'a>>,
     pub(crate) steps: Vec<Step<'a>>,
     /// For each step, the source that the child opened before the first one. As long as `steps` from the start, since the
@@ -85,11 +86,24 @@ pub struct Prepared<'a> {
     pub(crate) terminal: Option<OwnedFd>,
 }
 
-/// A namespace to enter, `None` when the clone took care of it.
+/// The user namespace that a process enters, and what must be done before.
+#[derive(Debug)]
+pub(crate) struct Users<'a> {
+    pub(crate) namespace: BorrowedFd<'a>,
+    /// Who the program is, on the node: its pipes are made his before, since in there nobody may.
+    pub(crate) program: u32,
+    /// Whether the process is born in there, so that its other namespaces are the user namespace's own.
+    pub(crate) born_inside: bool,
+}
+
+/// Namespaces to enter.
 #[derive(Debug)]
 pub(crate) struct JoinStep<'a> {
-    pub(crate) kind: u64,
-    pub(crate) from: Option<BorrowedFd<'a>>,
+    /// Index of the first join of the plan that it does.
+    pub(crate) at: u32,
+    /// `CLONE_NEW*` flags.
+    pub(crate) kinds: u64,
+    pub(crate) from: BorrowedFd<'a>,
 }
 
 /// An operation made ready; see [`Op`].
@@ -105,17 +119,31 @@ pub(crate) enum Step<'a> {
     Mask(Target),
     ReadonlyPath(Target),
     ReadonlyRoot,
+    /// By the calls that do it, as its files belong to the node's root also in a user namespace.
+    Hostname(Vec<u8>),
+    Domainname(Vec<u8>),
     Sysctl(CString, Vec<u8>),
-    Rlimit { resource: u32, soft: u64, hard: u64 },
+    Rlimit {
+        resource: u32,
+        soft: u64,
+        hard: u64,
+    },
     OomScoreAdj(Vec<u8>),
     Umask(u32),
     NewSession,
     CapabilityBounding(u64),
-    Identity { uid: u32, gid: u32, groups: Vec<u32> },
+    Identity {
+        uid: u32,
+        gid: u32,
+        groups: Vec<u32>,
+    },
     Capabilities(CapabilitySets, u64),
     NoNewPrivileges,
     Seccomp(Vec<Instruction>, u64),
-    Chdir { target: Target, create: bool },
+    Chdir {
+        target: Target,
+        create: bool,
+    },
     Init,
     Terminal(Terminal),
 }
@@ -147,14 +175,23 @@ impl<'a> Prepared<'a> {
         let of_pid = |kind| kind == NamespaceKind::Pid;
         let joined = || plan.join.iter().zip(&around.joins);
         let pid_namespace = joined().find(|(join, _)| of_pid(join.kind)).map(|(_, fd)| *fd);
-        let joins = joined()
-            .map(|(join, fd)| JoinStep { kind: flag(join.kind), from: (!of_pid(join.kind)).then_some(*fd) })
-            .collect();
+        let users = users(plan, &around)?;
+        let born_inside = users.as_ref().is_some_and(|users| users.born_inside);
+        let entered = |kind| of_pid(kind) || (born_inside && kind == NamespaceKind::User);
+        let mut joins: Vec<JoinStep<'_>> = Vec::with_capacity(plan.join.len());
+        for (at, (join, from)) in (0..).zip(joined()).filter(|(_, (join, _))| !entered(join.kind)) {
+            match joins.last_mut() {
+                // All of one process at once: by users who may not look at it, it can be entered no more.
+                Some(last) if last.from.as_raw_fd() == from.as_raw_fd() => last.kinds |= flag(join.kind),
+                Some(_) | None => joins.push(JoinStep { at, kinds: flag(join.kind), from: *from }),
+            }
+        }
         let steps = plan.ops.iter().map(|op| step(op, &around)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             clone_flags: plan.clone_flags & !unshare_flags,
             unshare_flags,
             pid_namespace,
+            users,
             joins,
             sources: steps.iter().map(|_| None).collect(),
             steps,
@@ -176,6 +213,19 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// Finds the user namespace among the joins: its ids must be known, and belong to a namespace that is entered.
+fn users<'a>(plan: &Plan, around: &Surroundings<'a>) -> Result<Option<Users<'a>>, Refused> {
+    let mut joined = plan.join.iter().zip(&around.joins).filter(|(join, _)| join.kind == NamespaceKind::User);
+    let (map, namespace) = match (plan.users, joined.next()) {
+        (None, None) => return Ok(None),
+        (Some(map), Some((_, namespace))) => (map, *namespace),
+        (Some(_), None) | (None, Some(_)) => return Err(Refused::Malformed("user namespace")),
+    };
+    let uid = plan.ops.iter().find_map(|op| if let Op::Identity { uid, .. } = op { Some(*uid) } else { None });
+    let program = map.to_node(uid.unwrap_or(0)).ok_or(Refused::Malformed("user, who is not one of its namespace"))?;
+    Ok(Some(Users { namespace, program, born_inside: plan.clone_flags != 0 }))
+}
+
 fn step<'a>(op: &Op, around: &Surroundings<'a>) -> Result<Step<'a>, Refused> {
     Ok(match op {
         Op::SetPropagation { flags } => {
@@ -191,16 +241,19 @@ fn step<'a>(op: &Op, around: &Surroundings<'a>) -> Result<Step<'a>, Refused> {
             attributes: *attributes,
             target: target(at)?,
         }),
-        Op::Bind { source: from, recursive, attributes, attributes_recursive, propagation, target: at } => Step::Bind(
-            source(from, around)?,
-            Bind {
-                recursive: below(*recursive),
-                attributes: *attributes,
-                attributes_recursive: below(*attributes_recursive),
-                propagation: *propagation,
-                target: target(at)?,
-            },
-        ),
+        Op::Bind { source: from, recursive, attributes, attributes_recursive, propagation, ids, target: at } => {
+            Step::Bind(
+                source(from, around)?,
+                Bind {
+                    ids: *ids,
+                    recursive: below(*recursive),
+                    attributes: *attributes,
+                    attributes_recursive: below(*attributes_recursive),
+                    propagation: *propagation,
+                    target: target(at)?,
+                },
+            )
+        }
         Op::MakeDevice { target: at, mode, major, minor, uid, gid } => Step::MakeDevice(Device {
             target: target(at)?,
             mode: *mode,
@@ -214,6 +267,8 @@ fn step<'a>(op: &Op, around: &Surroundings<'a>) -> Result<Step<'a>, Refused> {
         Op::Mask { target: at } => Step::Mask(target(at)?),
         Op::ReadonlyPath { target: at } => Step::ReadonlyPath(target(at)?),
         Op::ReadonlyRoot => Step::ReadonlyRoot,
+        Op::Sysctl { path, value } if path == "kernel/hostname" => Step::Hostname(value.clone().into_bytes()),
+        Op::Sysctl { path, value } if path == "kernel/domainname" => Step::Domainname(value.clone().into_bytes()),
         Op::Sysctl { path, value } => Step::Sysctl(text(&format!("sys/{path}"))?, value.clone().into_bytes()),
         Op::Rlimit { resource, soft, hard } => Step::Rlimit { resource: *resource, soft: *soft, hard: *hard },
         Op::OomScoreAdj { value } => Step::OomScoreAdj(value.to_string().into_bytes()),

@@ -19,6 +19,8 @@ pub enum Stage {
     Join(u32),
     /// The operation of this index.
     Op(u32),
+    /// Mapping the owners of what the operation of this index binds.
+    Map(u32),
     /// After the plan: signals, descriptors.
     Settle,
     /// execve(2) of the program.
@@ -66,6 +68,14 @@ impl Failure {
                 let what = plan.ops.get(index(at)).map(orlop_wire::plan::Op::describe);
                 (what.unwrap_or_else(|| "run an operation".to_owned()), Phase::Setup)
             }
+            Stage::Map(at) => {
+                let what = plan.ops.get(index(at)).map(orlop_wire::plan::Op::describe);
+                let what = what.unwrap_or_else(|| "run an operation".to_owned());
+                (
+                    format!("{what}, its owners mapped to the user namespace, which its file system may be unable to"),
+                    Phase::Setup,
+                )
+            }
             Stage::Settle => ("reset signals and descriptors".to_owned(), Phase::Setup),
             Stage::Exec => {
                 let word = plan.program.argv.first().map(|word| String::from_utf8_lossy(word).into_owned());
@@ -83,6 +93,7 @@ impl Failure {
             Stage::Op(at) => (3, at),
             Stage::Settle => (4, 0),
             Stage::Exec => (5, 0),
+            Stage::Map(at) => (6, at),
         };
         let mut packet = [0; PACKET_BYTES];
         packet[0] = tag;
@@ -100,6 +111,7 @@ impl Failure {
             3 => Stage::Op(at),
             4 => Stage::Settle,
             5 => Stage::Exec,
+            6 => Stage::Map(at),
             _ => return None,
         };
         Some(Self { stage, errno: i32::from_le_bytes(errno) })
@@ -153,7 +165,7 @@ mod tests {
 
     #[test]
     fn failure_survives_the_pipe_and_an_empty_pipe_means_running() {
-        for stage in [Stage::Birth, Stage::Join(3), Stage::Op(70_000), Stage::Settle, Stage::Exec] {
+        for stage in [Stage::Birth, Stage::Join(3), Stage::Op(70_000), Stage::Map(1), Stage::Settle, Stage::Exec] {
             let (report, write) = Report::pipe().unwrap();
             assert_eq!(report.read().unwrap(), Outcome::Pending);
             tell(write.as_fd(), stage, Errno::NOENT);

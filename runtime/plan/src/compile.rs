@@ -10,6 +10,7 @@ mod process;
 mod refuse;
 mod resources;
 mod tree;
+mod users;
 
 use crate::oci::{Resources, Spec};
 use crate::rlimit::HardLimits;
@@ -26,6 +27,9 @@ pub const SANDBOX_SHM: &str = "orlop:shm";
 
 /// Annotation that asks, as `true`, for a first process of ours before the container's.
 pub const INIT: &str = "orlop.init";
+
+/// Mount option: owners are shown through the mapping of the user namespace where the file system can do it.
+pub const MAP_IF_POSSIBLE: &str = crate::mounts::MAP_IF_POSSIBLE;
 
 /// What [`of_task`] puts in front.
 const TASK_PREFIX: &str = "orlop:task:";

@@ -11,6 +11,8 @@ pub(crate) struct Options {
     pub(crate) attributes_recursive: bool,
     /// `MS_SHARED` and so on; 0 when not said.
     pub(crate) propagation: u64,
+    /// Whether owners are shown through the mapping of the user namespace where the file system can do it.
+    pub(crate) mapped_if_possible: bool,
     /// For the file system itself: a name, and a value unless it is a flag.
     pub(crate) data: Vec<(String, Option<String>)>,
     /// Options that are known and not built.
@@ -33,11 +35,15 @@ enum Does {
     SetBelowToo(u64),
     ClearBelowToo(u64),
     Bind(Recursive),
+    MapIfPossible,
     Propagate(u64),
     /// A superblock flag that the new mount API takes by name.
     Flag,
     Unsupported,
 }
+
+/// Option that no mount(8) knows: maps the owners of a bind mount where that is possible.
+pub(crate) const MAP_IF_POSSIBLE: &str = "orlop:map-if-possible";
 
 const ATIME_MODE: u64 = 0x70;
 const RELATIME: u64 = 0;
@@ -72,6 +78,7 @@ const TABLE: &[(&str, Does)] = &[
     ("nostrictatime", Does::Nothing),
     ("nosuid", Does::Set(libc::MOUNT_ATTR_NOSUID)),
     ("nosymfollow", Does::Set(libc::MOUNT_ATTR_NOSYMFOLLOW)),
+    (MAP_IF_POSSIBLE, Does::MapIfPossible),
     ("private", Does::Propagate(PRIVATE)),
     ("ratime", Does::ClearBelowToo(libc::MOUNT_ATTR_NOATIME)),
     ("rbind", Does::Bind(Recursive::Yes)),
@@ -143,6 +150,7 @@ impl Options {
             }
             Does::Bind(recursive) => self.bind = Some(recursive),
             Does::Propagate(flag) => self.propagation = flag,
+            Does::MapIfPossible => self.mapped_if_possible = true,
             Does::Flag => self.data.push((option.to_owned(), None)),
             Does::Unsupported => self.unsupported.push(option.to_owned()),
         }

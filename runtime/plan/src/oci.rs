@@ -9,8 +9,8 @@ mod linux;
 mod process;
 
 pub use linux::{
-    Cpu, Device, DeviceCgroup, HugepageLimit, Linux, LinuxSeccomp, LinuxSyscall, Memory, Namespace, Pids, Resources,
-    SeccompArg,
+    Cpu, Device, DeviceCgroup, HugepageLimit, IdMapping, Linux, LinuxSeccomp, LinuxSyscall, Memory, Namespace, Pids,
+    Resources, SeccompArg,
 };
 pub use process::{Capabilities, EnvEntry, Process, Rlimit, User};
 
@@ -77,7 +77,23 @@ pub struct Mount {
     /// fstab-style.
     #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
-    /// The rest: `uidMappings`, `gidMappings`.
+    /// Users as whose files those of the node's are shown.
+    #[serde(
+        default,
+        rename = "uidMappings",
+        deserialize_with = "null_is_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub uid_mappings: Vec<IdMapping>,
+    /// Likewise groups.
+    #[serde(
+        default,
+        rename = "gidMappings",
+        deserialize_with = "null_is_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub gid_mappings: Vec<IdMapping>,
+    /// What newer versions add.
     #[serde(flatten)]
     pub other: Other,
 }

@@ -5,7 +5,8 @@
 use crate::error::{Failed, Result, Tried};
 use orlop_cgroups::{CgroupPath, Hierarchies, Leaf};
 use orlop_exec::Hollow;
-use orlop_sys::clone::{Birth, Child, spawn};
+use orlop_sys::child::become_user;
+use orlop_sys::clone::{Birth, Child, Under, spawn, spawn_under};
 use rustix::process::{WaitOptions, wait};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -24,24 +25,36 @@ pub(crate) struct PodInit(Child);
 
 impl PodInit {
     /// Starts it in the namespaces of its sandbox.
-    pub(crate) fn start(sandbox: &CgroupPath, hierarchies: &Hierarchies, hollow: &Hollow<'_>) -> Result<Self> {
+    pub(crate) fn start(
+        sandbox: &CgroupPath,
+        hierarchies: &Hierarchies,
+        hollow: &Hollow<'_>,
+        users: Option<BorrowedFd<'_>>,
+    ) -> Result<Self> {
         let tried = "start the pod's init";
         let path = CgroupPath::parse(&format!("{}/{LEAF}", sandbox.as_str())).tried(tried)?;
         let leaf = Leaf::create(hierarchies, &path).tried(tried)?;
         let entries = leaf.entry_fds().tried(tried)?;
         let birth = Birth { namespaces: libc::CLONE_NEWPID as u64, cgroup: leaf.unified_dir_fd() };
-        let child = spawn(&birth, || {
+        let become_it = || {
             for entry in &entries {
                 if rustix::io::write(entry, b"0").is_err() {
                     return FAILED;
                 }
+            }
+            if users.is_some() && become_user(0, 0, &[]).is_err() {
+                return FAILED;
             }
             let _ = rustix::thread::set_name(NAME);
             match hollow.become_it() {
                 Ok(()) => be_init(),
                 Err(_) => FAILED,
             }
-        });
+        };
+        let child = match users {
+            None => spawn(&birth, become_it),
+            Some(users) => spawn_under(Under { users, pid: None }, &birth, || (), |()| become_it()),
+        };
         Ok(Self(child.map_err(|error| Failed::io(tried, &error))?))
     }
 

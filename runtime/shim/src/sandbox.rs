@@ -13,7 +13,8 @@ use orlop_sys::child::enter;
 use orlop_sys::clone::{Birth, Child, spawn};
 use orlop_sys::seqpacket::{self, Waits};
 use orlop_wire::frame::{Scope, SetUp};
-use orlop_wire::plan::NamespaceKind;
+use orlop_wire::plan::{IdMap, NamespaceKind};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid};
@@ -25,6 +26,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) const WELL: u32 = u32::MAX;
 /// Step of a throw-away child that is not a sysctl.
 const HOSTNAME: u32 = WELL - 1;
+/// Likewise.
+const USERS: u32 = WELL - 2;
 
 /// A sandbox that is set up.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Sandbox {
     network: OwnedFd,
     ipc: OwnedFd,
     uts: OwnedFd,
+    /// Owns the others; `None` is the node's.
+    users: Option<OwnedFd>,
     shm: Shm,
     init: Option<PodInit>,
 }
@@ -45,12 +50,15 @@ impl Sandbox {
     pub(crate) fn set_up(asked: &SetUp, node: &Node, hierarchies: &Hierarchies) -> Result<Self> {
         let cgroup = CgroupPath::parse(&asked.cgroup).tried("set up the sandbox")?;
         let sysctls = check_sysctls(asked)?;
+        check_users(asked)?;
         Leaf::create(hierarchies, &cgroup).tried("make the cgroup of the sandbox")?;
-        let made = make_namespaces(asked, &sysctls, node).and_then(|[network, ipc, uts]| {
-            let shm = Shm::make(asked.shm_bytes)?;
-            let scopes = [asked.network, asked.ipc, asked.uts];
-            Ok(Self { cgroup: cgroup.clone(), scopes, network, ipc, uts, shm, init: None })
-        });
+        let made =
+            make_namespaces(asked, &sysctls, node).and_then(|Made { namespaces: [network, ipc, uts], users }| {
+                let root = asked.users.and_then(|map| map.to_node(0)).unwrap_or(0);
+                let shm = Shm::make(asked.shm_bytes, root)?;
+                let scopes = [asked.network, asked.ipc, asked.uts];
+                Ok(Self { cgroup: cgroup.clone(), scopes, network, ipc, uts, users, shm, init: None })
+            });
         if made.is_err() {
             // Namespaces went with their descriptors.
             let _ = remove_tree(hierarchies, &cgroup);
@@ -83,7 +91,10 @@ impl Sandbox {
             },
             NamespaceKind::Mount => none("mount"),
             NamespaceKind::Cgroup => none("cgroup"),
-            NamespaceKind::User => none("user"),
+            NamespaceKind::User => match &self.users {
+                Some(users) => Ok(users.as_fd()),
+                None => none("user"),
+            },
         }
     }
 
@@ -96,7 +107,8 @@ impl Sandbox {
                 (self.uts.as_fd(), libc::CLONE_NEWUTS as u64),
             ];
             let hollow = Hollow { joins: &joins, null: node.null.as_fd() };
-            self.init = Some(PodInit::start(&self.cgroup, hierarchies, &hollow)?);
+            let users = self.users.as_ref().map(AsFd::as_fd);
+            self.init = Some(PodInit::start(&self.cgroup, hierarchies, &hollow, users)?);
         }
         Ok(())
     }
@@ -198,8 +210,28 @@ fn is_own(path: &str, asked: &SetUp) -> bool {
     }
 }
 
+/// Refuses users of the sandbox's own where a namespace is the node's, which they would have no rights in.
+fn check_users(asked: &SetUp) -> Result<()> {
+    let refuse = |why: &str| Err(Failed::refused("make the users of the sandbox", why, libc::EINVAL));
+    match asked.users {
+        None => Ok(()),
+        Some(map) if map.to_node(0).is_none() => refuse("user 0 is not mapped"),
+        Some(_) if [asked.network, asked.ipc, asked.uts].contains(&Scope::Host) => {
+            refuse("its network, IPC and host name must be its own too")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Namespaces that were made.
+struct Made {
+    /// Network, IPC, UTS.
+    namespaces: [OwnedFd; 3],
+    users: Option<OwnedFd>,
+}
+
 /// Makes the new namespaces; of those that are the node's returns the shim's own.
-fn make_namespaces(asked: &SetUp, sysctls: &[(CString, &[u8])], node: &Node) -> Result<[OwnedFd; 3]> {
+fn make_namespaces(asked: &SetUp, sysctls: &[(CString, &[u8])], node: &Node) -> Result<Made> {
     let tried = "make the namespaces of the sandbox";
     let kinds = [
         (NamespaceKind::Network, asked.network, libc::CLONE_NEWNET),
@@ -207,9 +239,14 @@ fn make_namespaces(asked: &SetUp, sysctls: &[(CString, &[u8])], node: &Node) -> 
         (NamespaceKind::Uts, asked.uts, libc::CLONE_NEWUTS),
     ];
     let namespaces = kinds.iter().filter(|(_, scope, _)| *scope == Scope::New).fold(0, |all, (_, _, flag)| all | flag);
+    let namespaces = namespaces | if asked.users.is_some() { libc::CLONE_NEWUSER } else { 0 };
     let (ours, theirs) = seqpacket::pair(Waits::Yes).tried(tried)?;
     let birth = Birth { namespaces: u64::from(namespaces.unsigned_abs()), cgroup: None };
     let child = spawn(&birth, || {
+        // Its ids come from outside.
+        if asked.users.is_some() {
+            let _ = seqpacket::recv(&theirs, &mut [0; 1]);
+        }
         let (step, errno) = settle(asked, sysctls, node);
         say(theirs.as_fd(), step, errno, &[]);
         // The namespaces live on in this process until the shim holds them.
@@ -217,14 +254,23 @@ fn make_namespaces(asked: &SetUp, sysctls: &[(CString, &[u8])], node: &Node) -> 
         0
     })
     .tried(tried)?;
+    let mapped = asked.users.map_or(Ok(()), |map| map_users(&child, map, node));
+    // Also when that failed: it waits.
+    if asked.users.is_some() {
+        let _ = seqpacket::send(&ours, &[0], &[]);
+    }
     let made = hear(&ours).tried(tried).and_then(|(step, errno, _)| {
+        mapped?;
         outcome(step, errno, asked)?;
         let process = child.pid.to_string();
         let open = |(kind, scope, _): &(NamespaceKind, Scope, i32)| match scope {
             Scope::New => namespace(*kind, &process),
             Scope::Host => namespace(*kind, "self"),
         };
-        Ok([open(&kinds[0])?, open(&kinds[1])?, open(&kinds[2])?])
+        Ok(Made {
+            namespaces: [open(&kinds[0])?, open(&kinds[1])?, open(&kinds[2])?],
+            users: asked.users.map(|_| namespace(NamespaceKind::User, &process)).transpose()?,
+        })
     });
     // Quiet when it is gone: then there is nothing to let go.
     let _ = seqpacket::send(&ours, &[0], &[]);
@@ -241,7 +287,21 @@ fn settle(asked: &SetUp, sysctls: &[(CString, &[u8])], node: &Node) -> (u32, i32
     {
         return (HOSTNAME, errno.raw_os_error());
     }
+    let mut later = Vec::new();
     for (at, (path, value)) in (0..).zip(sysctls) {
+        match set_sysctl(node.proc.as_fd(), path, value) {
+            Ok(()) => {}
+            // Whose a sysctl is in a user namespace differs from one to another, and from kernel to kernel.
+            Err(Errno::ACCESS | Errno::PERM) if asked.users.is_some() => later.push((at, path, value)),
+            Err(errno) => return (at, errno.raw_os_error()),
+        }
+    }
+    if asked.users.is_some()
+        && let Err(error) = orlop_sys::child::become_user(0, 0, &[])
+    {
+        return (USERS, error.raw_os_error().unwrap_or(libc::EIO));
+    }
+    for (at, path, value) in later {
         if let Err(errno) = set_sysctl(node.proc.as_fd(), path, value) {
             return (at, errno.raw_os_error());
         }
@@ -249,11 +309,25 @@ fn settle(asked: &SetUp, sysctls: &[(CString, &[u8])], node: &Node) -> (u32, i32
     (WELL, 0)
 }
 
+/// Writes the ids of a throw-away child's user namespace. user_namespaces(7)
+fn map_users(child: &Child, map: IdMap, node: &Node) -> Result<()> {
+    let line = format!("{} {} {}", map.inside, map.node, map.count);
+    for name in ["uid_map", "gid_map"] {
+        let path = format!("{}/{name}", child.pid);
+        let file = openat(&node.proc, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        // All of it at once: the kernel takes one write.
+        let written = file.and_then(|file| rustix::io::write(file, line.as_bytes()));
+        written.tried(format_args!("map ids {line:?} of the sandbox's users"))?;
+    }
+    Ok(())
+}
+
 fn outcome(step: u32, errno: i32, asked: &SetUp) -> Result<()> {
     let error = || io::Error::from_raw_os_error(errno);
     let sysctl = || asked.sysctls.get(usize::try_from(step).unwrap_or(usize::MAX));
     match step {
         WELL => Ok(()),
+        USERS => Err(Failed::io("become the root of the sandbox's users", &error())),
         HOSTNAME => Err(Failed::io(format_args!("set the host name to {:?}", asked.hostname), &error())),
         _ => {
             let (path, value) = sysctl().map_or(("", ""), |(path, value)| (path.as_str(), value.as_str()));
@@ -302,6 +376,7 @@ mod tests {
             sysctls: Vec::new(),
             cgroup: "/x".to_owned(),
             shm_bytes: 4096,
+            users: None,
         }
     }
 

@@ -33,8 +33,8 @@ pub(crate) enum Shm {
 
 impl Shm {
     /// Makes one.
-    pub(crate) fn make(bytes: u64) -> Result<Self> {
-        let mount = make_tmpfs(bytes)?;
+    pub(crate) fn make(bytes: u64, owner: u32) -> Result<Self> {
+        let mount = make_tmpfs(bytes, owner)?;
         match open_tree(&mount, c"", COPY.union(OpenTreeFlags::AT_EMPTY_PATH)) {
             Ok(_) => Ok(Self::Detached(mount)),
             Err(Errno::INVAL) => house(mount.as_fd()).map(Self::Housed),
@@ -55,10 +55,12 @@ const MAKE: &str = "make /dev/shm of the sandbox";
 const LEND: &str = "copy /dev/shm of the sandbox";
 const COPY: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
 
-fn make_tmpfs(bytes: u64) -> Result<OwnedFd> {
+/// `owner` is the root of its sandbox, user and group.
+fn make_tmpfs(bytes: u64, owner: u32) -> Result<OwnedFd> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).tried(MAKE)?;
-    let size = bytes.to_string();
-    for (name, value) in [("source", "shm"), ("mode", "1777"), ("size", size.as_str())] {
+    let (size, owner) = (bytes.to_string(), owner.to_string());
+    let options = [("source", "shm"), ("mode", "1777"), ("size", &size), ("uid", &owner), ("gid", &owner)];
+    for (name, value) in options {
         fsconfig_set_string(context.as_fd(), name, value).tried(MAKE)?;
     }
     fsconfig_create(context.as_fd()).tried(MAKE)?;

@@ -66,7 +66,9 @@ const DEVICE_RULES: [(&str, Option<i64>, Option<i64>, &str); 11] = [
 /// is kept by name, and warned about when the plan is made. Inheritable stays empty but for ambient ones (CVE-2022-29162).
 pub(crate) fn capabilities(inputs: &Inputs<'_>) -> Capabilities {
     let security = &inputs.container.security;
-    let all = capability::names(capability::ALL & inputs.host.capabilities);
+    // In a user namespace the node's rights don't count: whoever is its root has every capability there.
+    let held = if inputs.sandbox.user_namespace.is_some() { capability::ALL } else { inputs.host.capabilities };
+    let all = capability::names(capability::ALL & held);
     let mut kept: Vec<String> = if security.privileged {
         all
     } else {
@@ -218,6 +220,20 @@ fn rule(asked: &DeviceRule) -> Result<DeviceCgroup, SpecError> {
         minor: asked.minor.map(i64::from),
         access: Some(access("device rule", &asked.permissions)?.to_owned()),
     })
+}
+
+/// Returns where each device that a container asks for is on the node, by its path inside, for containers that bind them.
+pub(crate) fn device_sources<'a>(inputs: &'a Inputs<'_>) -> Vec<(String, &'a std::path::Path)> {
+    let of_node: &[NodeDevice] = if inputs.container.security.privileged { &inputs.host.devices } else { &[] };
+    let of_node = of_node.iter().filter_map(|device| Some((device.path.to_str()?.to_owned(), device.path.as_path())));
+    let asked = inputs.container.devices.iter();
+    let asked = asked.filter_map(|asked| Some((path::clean(asked.target.to_str()?), asked.source.as_path())));
+    let mut found: Vec<(String, &std::path::Path)> = of_node.collect();
+    for (target, source) in asked {
+        found.retain(|(there, _)| *there != target);
+        found.push((target, source));
+    }
+    found
 }
 
 fn node(device: &NodeDevice, at: &str) -> Device {

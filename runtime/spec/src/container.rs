@@ -1,12 +1,12 @@
 //! The spec of a container, and of a program run in it.
 
-use crate::{Inputs, SpecError, command, confine, environment, filesystems};
+use crate::{Inputs, SpecError, command, confine, environment, filesystems, users};
 use orlop_model::container::{NamespaceMode, RootfsAccess};
 use orlop_model::sandbox::{NamespaceScope, SandboxSpec};
 use orlop_model::streams::TerminalSize;
 use orlop_plan::compile::{INIT, SANDBOX, of_other, of_task};
 use orlop_plan::oci::{
-    Cpu, HugepageLimit, Linux, Memory, Namespace, Pids, Process, Resources, Rlimit, Root, Spec, User,
+    Cpu, HugepageLimit, IdMapping, Linux, Memory, Namespace, Pids, Process, Resources, Rlimit, Root, Spec, User,
 };
 use orlop_plan::sysctl::NamespaceKind;
 use orlop_plan::{capability, sysctl};
@@ -32,14 +32,18 @@ pub fn exec(inputs: &Inputs<'_>, command: &[String], terminal: Option<TerminalSi
 #[must_use]
 pub fn sandbox_sysctl_defaults(sandbox: &SandboxSpec, ipv6: bool) -> Vec<(String, String)> {
     // Whoever isn't root may listen on any port and ping: there is nobody else in this namespace to protect from that.
-    const ANY_NETWORK: [(&str, &str); 2] =
-        [("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647")];
+    let groups = match sandbox.user_namespace {
+        None => "0 2147483647".to_owned(),
+        // Only those that there are.
+        Some(users) => format!("{} {}", users.inside, u64::from(users.inside) + u64::from(users.count) - 1),
+    };
+    let any_network = [("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", groups.as_str())];
     // A neighbour's router advertisements must not redirect a pod's traffic (CVE-2020-10749).
     const IPV6_NETWORK: [(&str, &str); 2] =
         [("net/ipv6/conf/all/accept_ra", "0"), ("net/ipv6/conf/default/accept_ra", "0")];
     let chosen = match sandbox.network {
         NamespaceScope::Host => &[][..],
-        NamespaceScope::Sandbox => &ANY_NETWORK,
+        NamespaceScope::Sandbox => &any_network,
     };
     let more = if ipv6 && !chosen.is_empty() { &IPV6_NETWORK[..] } else { &[] };
     chosen.iter().chain(more).map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect()
@@ -73,6 +77,9 @@ pub fn sandbox_sysctls(sandbox: &SandboxSpec) -> Result<Vec<(String, String)>, S
 
 fn spec(inputs: &Inputs<'_>, args: Vec<String>, terminal: Option<TerminalSize>) -> Result<Spec, SpecError> {
     let Inputs { container, sandbox, .. } = inputs;
+    users::check(inputs)?;
+    let mapping =
+        sandbox.user_namespace.map(|users| IdMapping { inside: users.inside, node: users.node, count: users.count });
     let capabilities = confine::capabilities(inputs);
     let devices = confine::devices(inputs)?;
     let seccomp = confine::filter(&container.security, &capabilities)?;
@@ -90,7 +97,10 @@ fn spec(inputs: &Inputs<'_>, args: Vec<String>, terminal: Option<TerminalSize>) 
         resources: Some(Resources { devices: devices.rules, ..resources(inputs.resources) }),
         cgroups_path: Some(format!("{}/{}", inputs.sandbox_cgroup.trim_end_matches('/'), inputs.container_id)),
         namespaces: namespaces(inputs)?,
-        devices: devices.nodes,
+        // Where nobody can make nodes they are mounts.
+        devices: if mapping.is_some() { Vec::new() } else { devices.nodes },
+        uid_mappings: mapping.into_iter().collect(),
+        gid_mappings: mapping.into_iter().collect(),
         seccomp,
         rootfs_propagation: Some("rslave".to_owned()),
         masked_paths: confine::masked(&container.security),
@@ -196,6 +206,9 @@ fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<Namespace>, SpecError> {
         ("uts", &wanted.uts, uts(sandbox)),
     ];
     let mut listed = vec![Namespace { kind: "mount".to_owned(), path: None }];
+    if sandbox.user_namespace.is_some() {
+        listed.push(Namespace { kind: "user".to_owned(), path: Some(SANDBOX.to_owned()) });
+    }
     for (kind, mode, of_sandbox) in kinds {
         let path = match (mode, of_sandbox) {
             (NamespaceMode::New, _) => None,

@@ -1,12 +1,12 @@
 //! The mounts of a container.
 
-use crate::{Inputs, SpecError};
+use crate::{Inputs, SpecError, confine};
 use orlop_model::container::{
     Mount as Asked, MountAccess, MountDepth, MountFlags, NamespaceMode, Propagation, RootfsAccess, Tmpfs, TmpfsAccess,
 };
-use orlop_model::sandbox::NamespaceScope;
-use orlop_plan::compile::{SANDBOX_SHM, shm_of_other};
-use orlop_plan::oci::Mount;
+use orlop_model::sandbox::{IdMapping, NamespaceScope};
+use orlop_plan::compile::{MAP_IF_POSSIBLE, SANDBOX_SHM, shm_of_other};
+use orlop_plan::oci::{self, Mount};
 use orlop_plan::path::clean;
 use std::path::Path;
 
@@ -30,6 +30,9 @@ pub(crate) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, SpecError> {
         !replaced(&mount.destination) && !below
     });
     let mut own = files(inputs)?;
+    if inputs.sandbox.user_namespace.is_some() {
+        own.extend(devices(inputs)?);
+    }
     own.retain(|mount| !replaced(&mount.destination));
     all.extend(own);
     all.extend(asked);
@@ -37,23 +40,35 @@ pub(crate) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, SpecError> {
     Ok(all)
 }
 
+/// Devices as mounts, for users who can't make nodes.
+fn devices(inputs: &Inputs<'_>) -> Result<Vec<Mount>, SpecError> {
+    let sources = confine::device_sources(inputs);
+    let bind = |(target, source): &(String, &Path)| {
+        let source = text(source, target)?;
+        Ok(mount(target, "bind", source, &["bind", "rprivate", "nosuid", "noexec"]))
+    };
+    sources.iter().map(bind).collect()
+}
+
 fn defaults(inputs: &Inputs<'_>) -> Vec<Mount> {
     let access = if inputs.container.security.privileged { "rw" } else { "ro" };
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    if inputs.sandbox.user_namespace.is_none_or(|users| users.to_node(TTY_GROUP).is_some()) {
+        terminals.push("gid=5");
+    }
     vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        ),
+        mount("/dev/pts", "devpts", "devpts", &terminals),
         shm(inputs),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]),
     ]
 }
+
+/// The group `tty`, the same in every distribution.
+const TTY_GROUP: u32 = 5;
 
 /// `/dev/shm` goes with the IPC namespace: who shares one shares the other.
 fn shm(inputs: &Inputs<'_>) -> Mount {
@@ -82,7 +97,9 @@ fn files(inputs: &Inputs<'_>) -> Result<Vec<Mount>, SpecError> {
     let mut found = Vec::new();
     for (target, source) in files {
         if let Some(source) = source {
-            found.push(mount(target, "bind", text(source, target)?, &["rbind", "rprivate", access]));
+            let options = ["rbind", "rprivate", access, MAP_IF_POSSIBLE];
+            let options = if inputs.sandbox.user_namespace.is_some() { &options[..] } else { &options[..3] };
+            found.push(mount(target, "bind", text(source, target)?, options));
         }
     }
     Ok(found)
@@ -162,7 +179,10 @@ fn bind(asked: &Asked, inputs: &Inputs<'_>) -> Result<Mount, SpecError> {
     };
     let mut options = vec![depth, propagation, access];
     options.extend(forbidden(asked.flags));
-    Ok(mount(&clean(target), "bind", source, &options))
+    let mapped = |users: IdMapping| oci::IdMapping { inside: users.inside, node: users.node, count: users.count };
+    let ids: Vec<_> = asked.ids.map(mapped).into_iter().collect();
+    let bound = mount(&clean(target), "bind", source, &options);
+    Ok(Mount { uid_mappings: ids.clone(), gid_mappings: ids, ..bound })
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {

@@ -15,6 +15,7 @@ mod filesystems;
 pub mod inputs;
 mod signal;
 pub mod user;
+mod users;
 
 pub use container::{container, exec, resources, sandbox_sysctl_defaults, sandbox_sysctls};
 pub use error::SpecError;

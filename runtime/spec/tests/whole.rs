@@ -8,7 +8,7 @@ use oci_spec::runtime as oracle;
 use orlop_cgroups::{Hierarchies, Hierarchy};
 use orlop_model::ErrorKind;
 use orlop_model::container::{Device, Mount, MountAccess, NamespaceMode, Propagation, RootfsAccess, SeccompProfile};
-use orlop_model::sandbox::NamespaceScope;
+use orlop_model::sandbox::{IdMapping, NamespaceScope};
 use orlop_model::streams::TerminalSize;
 use orlop_plan::compile::{self, Facts, SANDBOX, SANDBOX_SHM};
 use orlop_plan::oci::{self, Spec};
@@ -335,4 +335,67 @@ fn hierarchies() -> Hierarchies {
 
 fn hierarchy(mount: &str, controller: &str) -> Hierarchy {
     Hierarchy { mount: mount.into(), controllers: vec![controller.into()] }
+}
+
+const IDS: IdMapping = IdMapping { inside: 0, node: 65_536, count: 65_536 };
+
+#[test]
+fn users_of_a_sandbox_bind_devices_and_map_what_is_asked_for() {
+    let mut world = World::new();
+    world.sandbox.user_namespace = Some(IDS);
+    world.container.devices.push(Device {
+        target: "/dev/x".into(),
+        source: "/dev/fuse".into(),
+        permissions: "rw".into(),
+    });
+    world.container.mounts = vec![Mount { ids: Some(IDS), ..bind("/mapped", "/srv") }, bind("/plain", "/srv")];
+    let spec = made(&world);
+    let linux = spec.linux.as_ref().unwrap();
+    assert!(linux.devices.is_empty());
+    assert_eq!((linux.uid_mappings.len(), &linux.uid_mappings), (1, &linux.gid_mappings));
+    assert!(linux.namespaces.iter().any(|space| space.kind == "user" && space.path.is_some()));
+    let mount = |target: &str| mount(&spec, target).unwrap();
+    assert_eq!(mount("/dev/x").source.as_deref(), Some("/dev/fuse"));
+    assert_eq!((mount("/mapped").uid_mappings.len(), mount("/plain").uid_mappings.len()), (1, 0));
+    assert!(mount("/etc/hosts").options.iter().any(|option| option == compile::MAP_IF_POSSIBLE));
+    let plain = made(&World::new());
+    assert!(!plain.mounts.iter().any(|mount| mount.options.iter().any(|option| option == compile::MAP_IF_POSSIBLE)));
+}
+
+#[test]
+fn what_can_not_be_among_users_of_a_sandbox_is_refused() {
+    type Change = fn(&mut World);
+    let cases: [(Change, &str); 7] = [
+        (|world| world.container.namespaces.network = NamespaceMode::Host, "network namespace"),
+        (|world| world.container.namespaces.pid = NamespaceMode::Host, "PID namespace"),
+        (|world| world.sandbox.ipc = NamespaceScope::Host, "IPC namespace"),
+        (|world| world.user.uid = 65_536, "user"),
+        (|world| world.user.groups.push(70_000), "group"),
+        (|world| world.container.mounts[0].propagation = Propagation::Bidirectional, "mount /data"),
+        (|world| world.container.mounts[0].ids = Some(IdMapping { node: 1, ..IDS }), "mount /data"),
+    ];
+    for (change, field) in cases {
+        let mut world = World::new();
+        world.sandbox.user_namespace = Some(IDS);
+        world.container.mounts = vec![bind("/data", "/srv")];
+        container(&world.inputs()).unwrap();
+        change(&mut world);
+        let error = container(&world.inputs()).unwrap_err();
+        assert!(error.to_string().starts_with(field), "{error}");
+    }
+    let mut world = World::new();
+    world.container.mounts = vec![Mount { ids: Some(IDS), ..bind("/data", "/srv") }];
+    assert!(container(&world.inputs()).unwrap_err().to_string().contains("no user namespace"));
+}
+
+#[test]
+fn groups_that_may_ping_are_those_that_there_are() {
+    let mut world = World::new();
+    let range = |world: &World| {
+        let all = orlop_spec::sandbox_sysctl_defaults(&world.sandbox, false);
+        all.into_iter().find(|(path, _)| path.ends_with("ping_group_range")).unwrap().1
+    };
+    assert_eq!(range(&world), "0 2147483647");
+    world.sandbox.user_namespace = Some(IDS);
+    assert_eq!(range(&world), "0 65535");
 }

@@ -16,7 +16,7 @@
 //! the daemon connects again and asks by [`Request::List`]. Every request may come twice and is then quiet.
 
 use crate::exit::{ExitRecord, ExitStatus};
-use crate::plan::{Plan, Slot};
+use crate::plan::{IdMap, Plan, Slot};
 use serde::{Deserialize, Serialize};
 
 /// Oldest version of the protocol that this build speaks.
@@ -208,6 +208,8 @@ pub struct SetUp {
     pub cgroup: String,
     /// Size of `/dev/shm`.
     pub shm_bytes: u64,
+    /// Ids of a new user namespace that owns the new ones; `None` is the node's.
+    pub users: Option<IdMap>,
 }
 
 /// Whose namespace.

@@ -22,6 +22,28 @@ pub struct Plan {
     pub ops: Vec<Op>,
     /// The program.
     pub program: Program,
+    /// Ids of the user namespace that it joins, when it joins one.
+    pub users: Option<IdMap>,
+}
+
+/// Ids of users and groups alike, in a row: inside a user namespace and on the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// First id inside.
+    pub inside: u32,
+    /// First id on the node.
+    pub node: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl IdMap {
+    /// Returns what an id inside is on the node; `None` when it is not mapped.
+    #[must_use]
+    pub fn to_node(&self, inside: u32) -> Option<u32> {
+        let at = inside.checked_sub(self.inside).filter(|at| *at < self.count)?;
+        self.node.checked_add(at)
+    }
 }
 
 /// A namespace to enter.
@@ -141,6 +163,8 @@ pub enum Op {
         attributes_recursive: bool,
         /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`; with `recursive` on all of them.
         propagation: u64,
+        /// Whose the files seem to be.
+        ids: BindIds,
         /// Where.
         target: String,
     },
@@ -265,6 +289,18 @@ pub enum Op {
         /// Whether the slave is mounted at `/dev/console` too. config-linux.md "Default Devices".
         console: bool,
     },
+}
+
+/// Whose the files of a bind mount seem to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BindIds {
+    /// Their owners on the node.
+    #[default]
+    AsOnNode,
+    /// The owner's id is taken for one inside the plan's user namespace; an error where the file system can't.
+    Mapped,
+    /// Likewise, but as on the node where the file system can't.
+    MappedIfPossible,
 }
 
 /// What is bound.

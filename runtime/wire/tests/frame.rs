@@ -3,7 +3,8 @@
 use orlop_wire::exit::{ExitRecord, ExitStatus};
 use orlop_wire::frame::*;
 use orlop_wire::plan::{
-    BindSource, CgroupPlan, CgroupWrite, DeviceAccess, Join, JoinFrom, Missing, NamespaceKind, Op, Plan, Program,
+    BindIds, BindSource, CgroupPlan, CgroupWrite, DeviceAccess, IdMap, Join, JoinFrom, Missing, NamespaceKind, Op,
+    Plan, Program,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -40,6 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
             attributes,
             attributes_recursive: recursive,
             propagation: attributes,
+            ids: BindIds::MappedIfPossible,
             target,
         }),
         (any::<u32>(), any::<u32>(), vec(any::<u32>(), 0..4)).prop_map(|(uid, gid, groups)| Op::Identity {
@@ -76,6 +78,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             }),
             ops,
             program: Program { candidates, argv, env },
+            users: Some(IdMap { inside: 0, node: 7, count: 9 }),
         },
     )
 }
@@ -95,6 +98,7 @@ fn request() -> impl Strategy<Value = Request> {
                 sysctls,
                 cgroup,
                 shm_bytes,
+                users: None,
             })
         ),
         Just(Request::NetworkNamespace),

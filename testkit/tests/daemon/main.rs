@@ -15,6 +15,7 @@ mod resources;
 mod rotation;
 mod settings;
 mod storms;
+mod users;
 
 use orlop_testkit::client::v1;
 use orlop_testkit::{Client, Code, Status};

@@ -10,6 +10,7 @@ mod sharing;
 mod streams;
 #[allow(dead_code, reason = "shared with the attacks, which use more of it")]
 mod support;
+mod users;
 
 /// Makes a test's ground; skips a test that can't have it, and says so.
 macro_rules! world {

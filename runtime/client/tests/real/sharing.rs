@@ -11,7 +11,7 @@ use orlop_model::sandbox::HostEntry;
 use std::os::unix::fs::PermissionsExt;
 
 /// Runs a container to its end and returns its standard output, line by line.
-async fn output(world: &World, pod: &Pod, spec: &ContainerSpec, id: &ContainerId) -> Vec<String> {
+pub(crate) async fn output(world: &World, pod: &Pod, spec: &ContainerSpec, id: &ContainerId) -> Vec<String> {
     world.check(pod, spec, id).await.unwrap();
     let launched = world.start(pod, spec, id).await.unwrap();
     assert!(matches!(launched, Launched::Running { .. }), "{launched:?}");
@@ -21,7 +21,7 @@ async fn output(world: &World, pod: &Pod, spec: &ContainerSpec, id: &ContainerId
     log.lines().filter_map(|line| line.split_once(" stdout F ")).map(|(_, said)| said.to_owned()).collect()
 }
 
-async fn end(world: World, pods: &[&Pod]) {
+pub(crate) async fn end(world: World, pods: &[&Pod]) {
     // Twice: the first keeps the ends that nobody has asked for.
     for pod in pods.iter().chain(pods) {
         world.client.drop_sandbox(&pod.id).await.unwrap();

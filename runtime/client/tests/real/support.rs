@@ -5,13 +5,15 @@ use orlop_model::container::{ContainerSpec, LogPath, Process, Resources};
 use orlop_model::container_state::{Checked, Ended};
 use orlop_model::image::ImageConfig;
 use orlop_model::ports::{Exec, ExecOutput, ExecOverrides, Launched, Runtime, RuntimeListener, Start};
-use orlop_model::sandbox::{Dns, SandboxSpec};
+use orlop_model::sandbox::{Dns, IdMapping, SandboxSpec};
 use orlop_model::{ContainerId, Digest, Failure, ImageId, Namespace, NaturalKey, SandboxId};
 use orlop_runtime_client::{Client, Config};
+use orlop_sys::mount::map_ids;
+use orlop_sys::users::Mapping;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, Once};
@@ -23,6 +25,7 @@ const PROGRAMS: [&str; 7] =
 
 /// One test's ground.
 pub struct World {
+    users: Option<OwnedFd>,
     pub dir: tempfile::TempDir,
     pub client: Daemon,
     pub heard: Arc<Heard>,
@@ -64,7 +67,7 @@ impl World {
         let cgroup_root = format!("/orlop-client-{name}-{}", std::process::id());
         let (client, heard) = connect(dir.path(), &cgroup_root);
         make_rootfs(&dir.path().join("rootfs"));
-        Self { dir, client, heard, cgroup_root }
+        Self { dir, client, heard, cgroup_root, users: None }
     }
 
     /// Lets the daemon die.
@@ -86,7 +89,20 @@ impl World {
 
     pub fn rootfs(&self) -> OwnedFd {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        open_tree(rustix::fs::CWD, self.dir.path().join("rootfs"), flags).unwrap()
+        let mount = open_tree(rustix::fs::CWD, self.dir.path().join("rootfs"), flags).unwrap();
+        if let Some(users) = &self.users {
+            map_ids(mount.as_fd(), users.as_fd()).unwrap();
+        }
+        mount
+    }
+
+    /// Lets every root file system from now on belong to users of a user namespace; fails where that can't be.
+    pub fn map_rootfs(&mut self, ids: IdMapping) -> std::io::Result<()> {
+        let mapping = Mapping { inside: ids.inside, outside: ids.node, count: ids.count };
+        let users = orlop_sys::users::create(mapping)?;
+        map_ids(self.rootfs().as_fd(), users.as_fd())?;
+        self.users = Some(users);
+        Ok(())
     }
 
     pub fn log(&self, name: &str) -> String {

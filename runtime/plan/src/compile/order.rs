@@ -2,7 +2,7 @@
 
 use super::{
     CompileError, Compiled, Facts, INIT, OTHER_PREFIX, SANDBOX, SlotSource, TASK_PREFIX, invalid, process, refuse,
-    resources, tree,
+    resources, tree, users,
 };
 use super::{Spec, process::First, unsupported};
 use crate::oci::{Linux, Process};
@@ -32,12 +32,13 @@ pub(super) fn container(spec: &Spec, facts: &Facts<'_>) -> Result<Compiled, Comp
     let linux = spec.linux.as_ref().ok_or_else(|| invalid("linux", "it is missing"))?;
     let mut slots = vec![SlotSource::Rootfs];
     let spaces = Spaces::new(linux, &mut slots)?;
+    let users = users::of(linux)?;
     if !spaces.has_new(NamespaceKind::Mount) {
         return Err(invalid("linux.namespaces", "a mount namespace of the container's own is needed"));
     }
 
     let mut ops = vec![propagation(linux)?, Op::AttachRootfs { slot: ROOTFS }];
-    ops.extend(tree::ops(spec, linux, facts, &mut slots, &mut warnings)?);
+    ops.extend(tree::ops(spec, linux, &tree::Around { facts, users }, &mut slots, &mut warnings)?);
     ops.push(Op::PivotRoot);
     ops.extend(sysctls(spec, linux, &spaces)?);
     let folder = folder(spec, process)?;
@@ -58,6 +59,7 @@ pub(super) fn container(spec: &Spec, facts: &Facts<'_>) -> Result<Compiled, Comp
         cgroup: resources::cgroup(linux, facts)?,
         ops,
         program: process::program(process)?,
+        users,
     };
     Ok(Compiled { plan, slots, warnings })
 }
@@ -76,8 +78,14 @@ pub(super) fn exec(spec: &Spec, container: &str, facts: &Facts<'_>) -> Result<Co
     let mut ops = process::privileged_ops(process, First::Program, facts, &mut warnings)?;
     ops.extend(process::terminal(process, false)?);
     ops.extend(folder.among(process::confining_ops(spec, process, facts, &mut warnings)?));
-    let plan =
-        Plan { clone_flags: 0, join, cgroup: resources::entered(linux)?, ops, program: process::program(process)? };
+    let plan = Plan {
+        clone_flags: 0,
+        join,
+        cgroup: resources::entered(linux)?,
+        ops,
+        program: process::program(process)?,
+        users: users::of(linux)?,
+    };
     Ok(Compiled { plan, slots: Vec::new(), warnings })
 }
 

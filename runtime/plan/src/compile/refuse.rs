@@ -12,8 +12,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("process.scheduler", "scheduling policies are not built yet"),
     ("process.ioPriority", "IO priorities are not built yet"),
     ("process.execCPUAffinity", "CPU affinities are not built yet"),
-    ("linux.uidMappings", "user namespaces are not built yet"),
-    ("linux.gidMappings", "user namespaces are not built yet"),
     ("linux.mountLabel", "SELinux is not built yet"),
     ("linux.intelRdt", "resctrl is not built yet"),
     ("linux.memoryPolicy", "memory policies are not built yet"),
@@ -28,8 +26,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("linux.resources.cpu.idle", "idle CPU groups are not built yet"),
     ("linux.resources.cpu.realtimeRuntime", "real-time scheduling groups are not built"),
     ("linux.resources.cpu.realtimePeriod", "real-time scheduling groups are not built"),
-    ("mounts.uidMappings", "idmapped mounts are not built yet"),
-    ("mounts.gidMappings", "idmapped mounts are not built yet"),
 ];
 
 /// Fields that are other systems', without effect today, or settled elsewhere.

@@ -1,7 +1,7 @@
 use super::*;
-use crate::oci::{Capabilities, Device, Linux, LinuxSeccomp, Mount, Namespace, Process, Rlimit, Root};
+use crate::oci::{Capabilities, Device, IdMapping, Linux, LinuxSeccomp, Mount, Namespace, Process, Rlimit, Root};
 use orlop_cgroups::Hierarchy;
-use orlop_wire::plan::{BindSource, DeviceAccess, Join, JoinFrom, NamespaceKind, Op};
+use orlop_wire::plan::{BindIds, BindSource, DeviceAccess, IdMap, Join, JoinFrom, NamespaceKind, Op};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -237,7 +237,7 @@ fn binds_say_source_access_and_propagation() {
         let spec = edit(|spec| spec.mounts = vec![mount("/x/../d", "none", source, options)]);
         compile(&spec).unwrap().plan.ops.into_iter().find(|op| name(op) == "Bind").unwrap()
     };
-    let Op::Bind { source, recursive, attributes, attributes_recursive, propagation, target } =
+    let Op::Bind { source, recursive, attributes, attributes_recursive, propagation, target, .. } =
         bound(&["rbind", "rro", "rslave"], "/srv")
     else {
         panic!("a bind")
@@ -336,7 +336,7 @@ fn what_is_not_built_is_refused_by_its_field_and_what_says_nothing_passes() {
         let spec = edit(|spec| drop(process(spec).other.insert(field.to_owned(), json(value))));
         refused(&spec, &format!("process.{field}"));
     }
-    for field in ["uidMappings", "intelRdt", "memoryPolicy", "personality", "timeOffsets", "netDevices", "mountLabel"] {
+    for field in ["intelRdt", "memoryPolicy", "personality", "timeOffsets", "netDevices", "mountLabel"] {
         let spec = edit(|spec| drop(linux(spec).other.insert(field.to_owned(), json("\"x\""))));
         refused(&spec, &format!("linux.{field}"));
     }
@@ -354,6 +354,8 @@ fn what_is_not_built_is_refused_by_its_field_and_what_says_nothing_passes() {
     refused(&edit(|spec| linux(spec).namespaces.push(namespace("pid", None))), "linux.namespaces");
     refused(&edit(|spec| linux(spec).namespaces.push(namespace("weather", None))), "linux.namespaces");
     refused(&edit(|spec| linux(spec).namespaces.push(namespace("user", None))), "linux.namespaces");
+    refused(&edit(|spec| linux(spec).uid_mappings.push(MAPPING)), "linux.uidMappings");
+    refused(&edit(|spec| spec.mounts[1].gid_mappings.push(MAPPING)), "mounts[/data].uidMappings");
     refused(&edit(|spec| linux(spec).cgroups_path = Some("/a/../b".into())), "linux.cgroupsPath");
     refused(&edit(|spec| linux(spec).cgroups_path = Some("a.slice:b:c".into())), "linux.cgroupsPath");
     refused(&edit(|spec| linux(spec).rootfs_propagation = Some("odd".into())), "linux.rootfsPropagation");
@@ -403,6 +405,57 @@ fn capabilities_that_are_unknown_or_not_ours_are_passed_over_with_a_warning() {
     let sets = Op::Capabilities { effective: 0, permitted: 1, inheritable: 0, ambient: 0 };
     assert!(compiled.plan.ops.contains(&sets));
     assert_eq!(compiled.warnings.len(), 4, "{:?}", compiled.warnings);
+}
+
+const MAPPING: IdMapping = IdMapping { inside: 0, node: 65_536, count: 65_536 };
+
+fn of_users(change: impl FnOnce(&mut Spec)) -> Spec {
+    edit(|spec| {
+        linux(spec).namespaces.push(namespace("user", Some(SANDBOX)));
+        (linux(spec).uid_mappings, linux(spec).gid_mappings) = (vec![MAPPING], vec![MAPPING]);
+        change(spec);
+    })
+}
+
+#[test]
+fn users_of_a_sandbox_are_entered_first_and_devices_are_bound() {
+    let plan = compile(&of_users(|_| ())).unwrap().plan;
+    assert_eq!(plan.users, Some(IdMap { inside: 0, node: 65_536, count: 65_536 }));
+    assert_eq!(plan.join[0], Join { kind: NamespaceKind::User, from: JoinFrom::Sandbox });
+    assert!(!plan.ops.iter().any(|op| matches!(op, Op::MakeDevice { .. })));
+    let null = |op: &&Op| matches!(op, Op::Bind { source: BindSource::Path(path), .. } if path == "/dev/null");
+    assert_eq!(plan.ops.iter().filter(null).count(), 1);
+    let exec = with(&hybrid(), |facts| super::exec(&of_users(|_| ()), "c", facts)).unwrap().plan;
+    assert_eq!((exec.users, &exec.join[0].from), (plan.users, &JoinFrom::Task("c".to_owned())));
+    assert_eq!(compile(&edit(|_| ())).unwrap().plan.users, None);
+}
+
+#[test]
+fn owners_of_mounts_are_mapped_as_the_users_are_or_not_at_all() {
+    let ids = |change: fn(&mut Mount)| {
+        let plan = compile(&of_users(|spec| change(&mut spec.mounts[1]))).unwrap().plan;
+        plan.ops.into_iter().find_map(|op| {
+            if let Op::Bind { ids, target, .. } = op { Some(ids).filter(|_| target == "/data") } else { None }
+        })
+    };
+    assert_eq!(ids(|_| ()), Some(BindIds::AsOnNode));
+    assert_eq!(ids(|mount| mount.options.push(MAP_IF_POSSIBLE.to_owned())), Some(BindIds::MappedIfPossible));
+    let mapped = |mount: &mut Mount| (mount.uid_mappings, mount.gid_mappings) = (vec![MAPPING], vec![MAPPING]);
+    assert_eq!(ids(mapped), Some(BindIds::Mapped));
+    let other = IdMapping { node: 7, ..MAPPING };
+    refused(&of_users(|spec| spec.mounts[1].uid_mappings = vec![other]), "mounts[/data].uidMappings");
+    refused(&of_users(|spec| spec.mounts[1].uid_mappings = vec![MAPPING]), "mounts[/data].gidMappings");
+    for bad in [
+        vec![],
+        vec![MAPPING, MAPPING],
+        vec![IdMapping { inside: 1, ..MAPPING }],
+        vec![IdMapping { count: 0, ..MAPPING }],
+        vec![IdMapping { node: u32::MAX - 1, ..MAPPING }],
+    ] {
+        let spec = of_users(|spec| (linux(spec).uid_mappings, linux(spec).gid_mappings) = (bad.clone(), bad));
+        refused(&spec, "linux.uidMappings");
+    }
+    refused(&of_users(|spec| linux(spec).gid_mappings = vec![other]), "linux.gidMappings");
 }
 
 #[test]

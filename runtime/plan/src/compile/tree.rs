@@ -1,11 +1,11 @@
 //! The file system tree of a container: mounts, devices, what is hidden.
 
 use super::order::add_slot;
-use super::{CompileError, Facts, OTHER_SHM_PREFIX, SANDBOX_SHM, SlotSource, invalid, unsupported};
+use super::{CompileError, Facts, OTHER_SHM_PREFIX, SANDBOX_SHM, SlotSource, invalid, unsupported, users};
 use crate::mounts::{Options, Recursive};
 use crate::oci::{Device, Linux, Mount, Spec};
 use crate::path::clean;
-use orlop_wire::plan::{BindSource, Op};
+use orlop_wire::plan::{BindIds, BindSource, IdMap, Op};
 use std::path::Path;
 
 /// Devices that every container has. config-linux.md "Default Devices"; `/dev/console` comes with a terminal.
@@ -47,20 +47,31 @@ const PROC_FILES: [&str; 12] = [
     "/proc/version",
 ];
 
+/// What mounts depend on.
+pub(super) struct Around<'a> {
+    pub(super) facts: &'a Facts<'a>,
+    /// Ids of the user namespace, when it is not the node's.
+    pub(super) users: Option<IdMap>,
+}
+
 /// Mounts in the spec's order, then devices and links.
 pub(super) fn ops(
     spec: &Spec,
     linux: &Linux,
-    facts: &Facts<'_>,
+    around: &Around<'_>,
     slots: &mut Vec<SlotSource>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Op>, CompileError> {
     let mut ops = Vec::new();
     for mount in &spec.mounts {
-        mount_ops(mount, linux, facts, &mut Out { ops: &mut ops, slots, warnings })?;
+        mount_ops(mount, linux, around, &mut Out { ops: &mut ops, slots, warnings })?;
     }
     if has_own_dev(spec) {
-        ops.extend(device_ops(linux)?);
+        ops.extend(match around.users {
+            None => device_ops(linux)?,
+            // There, nobody can make one.
+            Some(_) => bound_devices(spec, linux)?,
+        });
         ops.extend(LINKS.map(|(target, to)| Op::Symlink { to: to.to_owned(), target: target.to_owned() }));
     }
     Ok(ops)
@@ -88,7 +99,7 @@ struct Out<'a> {
     warnings: &'a mut Vec<String>,
 }
 
-fn mount_ops(mount: &Mount, linux: &Linux, facts: &Facts<'_>, out: &mut Out<'_>) -> Result<(), CompileError> {
+fn mount_ops(mount: &Mount, linux: &Linux, around: &Around<'_>, out: &mut Out<'_>) -> Result<(), CompileError> {
     let options = Options::parse(&mount.options);
     if let Some(option) = options.unsupported.first() {
         return Err(unsupported(field(mount), format!("the mount option {option} is not built yet")));
@@ -100,10 +111,10 @@ fn mount_ops(mount: &Mount, linux: &Linux, facts: &Facts<'_>, out: &mut Out<'_>)
             if let Some((name, _)) = options.data.first() {
                 out.warnings.push(format!("{}: the option {name} means nothing to a bind mount", field(mount)));
             }
-            let bind = bind(mount, &options, target, out.slots)?;
+            let bind = bind(mount, &options, target, around.users, out.slots)?;
             out.ops.push(bind);
         }
-        Some("cgroup" | "cgroup2") => cgroup_ops(&options, &target, linux, facts, out.ops)?,
+        Some("cgroup" | "cgroup2") => cgroup_ops(&options, &target, linux, around.facts, out.ops)?,
         Some(kind) if !kind.is_empty() => out.ops.push(Op::MountNew {
             fstype: kind.to_owned(),
             source: mount.source.clone().unwrap_or_else(|| kind.to_owned()),
@@ -144,7 +155,13 @@ fn check_target(mount: &Mount) -> Result<(), CompileError> {
     }
 }
 
-fn bind(mount: &Mount, options: &Options, target: String, slots: &mut Vec<SlotSource>) -> Result<Op, CompileError> {
+fn bind(
+    mount: &Mount,
+    options: &Options,
+    target: String,
+    users: Option<IdMap>,
+    slots: &mut Vec<SlotSource>,
+) -> Result<Op, CompileError> {
     let source = match mount.source.as_deref() {
         Some(SANDBOX_SHM) => BindSource::SandboxShm,
         Some(source) if source.starts_with(OTHER_SHM_PREFIX) => {
@@ -160,6 +177,7 @@ fn bind(mount: &Mount, options: &Options, target: String, slots: &mut Vec<SlotSo
         attributes: options.attributes,
         attributes_recursive: options.attributes_recursive,
         propagation: if options.propagation == 0 { libc::MS_PRIVATE } else { options.propagation },
+        ids: users::of_bind(mount, options, users)?,
         target,
     })
 }
@@ -185,6 +203,8 @@ fn cgroup_ops(
         attributes: options.attributes,
         attributes_recursive: false,
         propagation: libc::MS_PRIVATE,
+        // Cgroups stay the node's: a container may look at its own and change nothing of it.
+        ids: BindIds::AsOnNode,
         target,
     };
     let hierarchies = facts.hierarchies;
@@ -227,6 +247,28 @@ fn device_ops(linux: &Linux) -> Result<Vec<Op>, CompileError> {
         ops.push(make_device(device)?);
     }
     Ok(ops)
+}
+
+/// Binds the node's devices, those of the same path where the spec says no more. In a user namespace no node can be made.
+fn bound_devices(spec: &Spec, linux: &Linux) -> Result<Vec<Op>, CompileError> {
+    let mut paths: Vec<String> = DEVICES.map(|(path, ..)| path.to_owned()).to_vec();
+    for device in &linux.devices {
+        make_device(device)?;
+        paths.push(clean(&device.path));
+    }
+    paths.retain(|path| !is_bound_at(spec, path));
+    paths.sort_unstable();
+    paths.dedup();
+    let bind = |path: String| Op::Bind {
+        source: BindSource::Path(path.clone()),
+        recursive: false,
+        attributes: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
+        attributes_recursive: false,
+        propagation: libc::MS_PRIVATE,
+        ids: BindIds::AsOnNode,
+        target: path,
+    };
+    Ok(paths.into_iter().map(bind).collect())
 }
 
 fn make_device(device: &Device) -> Result<Op, CompileError> {

@@ -35,10 +35,30 @@ pub struct Linux {
     /// Paths that can't be written.
     #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub readonly_paths: Vec<String>,
-    /// The rest: `uidMappings`, `gidMappings`, `mountLabel`, `intelRdt`, `memoryPolicy`, `personality`, `timeOffsets`,
+    /// Users of its user namespace.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<IdMapping>,
+    /// Groups of its user namespace.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub gid_mappings: Vec<IdMapping>,
+    /// The rest: `mountLabel`, `intelRdt`, `memoryPolicy`, `personality`, `timeOffsets`,
     /// `netDevices`.
     #[serde(flatten)]
     pub other: Other,
+}
+
+/// Ids in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// First id inside.
+    #[serde(rename = "containerID")]
+    pub inside: u32,
+    /// First id on the node.
+    #[serde(rename = "hostID")]
+    pub node: u32,
+    /// How many.
+    #[serde(rename = "size")]
+    pub count: u32,
 }
 
 /// One namespace.

@@ -87,7 +87,7 @@ fn what_the_oracle_writes_is_read_and_written_without_loss() {
     let linux = ours.linux.unwrap();
     assert_eq!(linux.seccomp.unwrap().syscalls[0].args[0].value, u64::MAX);
     assert_eq!(linux.resources.unwrap().memory.unwrap().swap, Some(-1));
-    assert!(ours.other.contains_key("hooks") && linux.other.contains_key("uidMappings"));
+    assert!(ours.other.contains_key("hooks") && linux.uid_mappings[0].node == 5);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::node::{Node, wait_until};
 use crate::plans::{bind, empty_root, ops, plan, program, start};
 use orlop_wire::exit::{ExitRecord, ExitStatus};
 use orlop_wire::frame::{Event, Failed, Phase, Reply, Request, TaskState};
-use orlop_wire::plan::{BindSource, CgroupPlan, Op, Plan};
+use orlop_wire::plan::{BindIds, BindSource, CgroupPlan, Op, Plan};
 use std::fs::File;
 use std::os::fd::AsFd;
 
@@ -274,6 +274,7 @@ fn container_sees_what_its_plan_says_and_nothing_of_the_node() {
                 attributes: 0,
                 attributes_recursive: false,
                 propagation: 0,
+                ids: BindIds::AsOnNode,
                 target: "/dev/shm".to_owned(),
             },
         );

@@ -102,6 +102,7 @@ impl Node {
             uts: Scope::New,
             sysctls: vec![("net/ipv4/ip_unprivileged_port_start".to_owned(), "80".to_owned())],
             cgroup: self.cgroup.clone(),
+            users: None,
             shm_bytes: 1 << 20,
         }
     }

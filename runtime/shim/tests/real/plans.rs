@@ -1,7 +1,7 @@
 //! Plans written by hand: a small container on the node's own programs.
 
 use orlop_wire::frame::{Console, Exec, Start, Stdin};
-use orlop_wire::plan::{BindSource, CgroupPlan, Join, JoinFrom, NamespaceKind, Op, Plan, Program};
+use orlop_wire::plan::{BindIds, BindSource, CgroupPlan, Join, JoinFrom, NamespaceKind, Op, Plan, Program};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -26,6 +26,7 @@ pub fn bind(path: &str, target: &str) -> Op {
         attributes: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
         attributes_recursive: true,
         propagation: MS_PRIVATE,
+        ids: BindIds::AsOnNode,
         target: target.to_owned(),
     }
 }
@@ -87,6 +88,7 @@ pub fn plan(cgroup: &str, container: &str, words: &[&str]) -> Plan {
         cgroup: Some(CgroupPlan { path: format!("{cgroup}/{container}"), ..CgroupPlan::default() }),
         ops: ops(),
         program: program(words),
+        users: None,
     }
 }
 
@@ -121,6 +123,7 @@ pub fn exec(container: &str, exec: u64, words: &[&str]) -> Exec {
             cgroup: None,
             ops: vec![Op::NewSession, Op::Chdir { path: "/tmp".to_owned(), create: false }],
             program: program(words),
+            users: None,
         },
         stdin: None,
         stdout: Some(0),

@@ -4,7 +4,7 @@ use crate::containers::try_start;
 use crate::node::{Node, wait_until};
 use crate::plans::plan;
 use orlop_wire::frame::Reply;
-use orlop_wire::plan::{BindSource, Op};
+use orlop_wire::plan::{BindIds, BindSource, Op};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,7 @@ fn check(propagation: u64, recursive: bool, seen_before: bool, seen_inside: bool
             attributes: 0,
             attributes_recursive: false,
             propagation,
+            ids: BindIds::AsOnNode,
             target: "/vol".to_owned(),
         },
     );
