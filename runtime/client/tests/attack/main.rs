@@ -7,6 +7,7 @@
 mod bounds;
 mod confined;
 mod ground;
+mod inner_root;
 mod node;
 mod paths;
 mod process;
