@@ -155,6 +155,26 @@ async fn container_on_a_terminal_outlives_the_daemon_with_it() {
 }
 
 #[tokio::test]
+async fn interrupt_typed_at_a_terminal_reaches_a_program_below_an_init_once() {
+    let world = world!("interrupt");
+    let script = "trap 'echo interrupted' INT; echo ready; read a; read a; echo got $a; exit 6";
+    let edit = |spec: &mut ContainerSpec| {
+        (spec.process.terminal, spec.process.stdin) = (true, Stdin::Open);
+        spec.process.init = true;
+    };
+    let (web, _, id) = running(&world, script, edit).await;
+    let guest = world.client.attach(&web.id, &id, ALL).await.unwrap();
+    wait_for("its words", || world.log("one.log").contains("ready").then_some(())).await;
+    let stdin = guest.streams.stdin.unwrap();
+    rustix::io::write(&stdin, &[3]).unwrap();
+    wait_for("the trap", || world.log("one.log").contains("interrupted").then_some(())).await;
+    rustix::io::write(&stdin, b"one\ntwo\n").unwrap();
+    assert_eq!(world.wait_ended(&id).await.exit, Exit::Code { code: 6, oom: false });
+    assert_eq!(world.log("one.log").matches("interrupted").count(), 1, "{}", world.log("one.log"));
+    leave(world, &web, &id).await;
+}
+
+#[tokio::test]
 async fn port_of_a_sandbox_is_reached_by_either_loopback() {
     let world = world!("connect");
     let (web, _, id) = running(&world, "sleep 1000", |_| {}).await;

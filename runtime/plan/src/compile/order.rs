@@ -43,14 +43,13 @@ pub(super) fn container(spec: &Spec, facts: &Facts<'_>) -> Result<Compiled, Comp
     ops.extend(sysctls(spec, linux, &spaces)?);
     let folder = folder(spec, process)?;
     ops.extend(folder.make.clone());
-    // Of the container's own devpts, while the root can still be written; a bound `/dev` has a console of its own.
-    ops.extend(process::terminal(process, tree::has_own_dev(spec))?);
     ops.extend(tree::covers(spec, linux, facts)?);
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         ops.push(Op::ReadonlyRoot);
     }
     let init = if asks_for_init(spec) { First::Init } else { First::Program };
-    ops.extend(process::privileged_ops(process, init, facts, &mut warnings)?);
+    let terminal = process::terminal(process, tree::has_mounted_dev(spec))?;
+    ops.extend(process::privileged_ops(process, init, terminal, facts, &mut warnings)?);
     ops.extend(folder.among(process::confining_ops(spec, process, facts, &mut warnings)?));
 
     let plan = Plan {
@@ -75,8 +74,8 @@ pub(super) fn exec(spec: &Spec, container: &str, facts: &Facts<'_>) -> Result<Co
     let join = KINDS.iter().filter(|(_, kind, _)| spaces.listed.contains(kind)).map(of_task).collect();
 
     let folder = folder(spec, process)?;
-    let mut ops = process::privileged_ops(process, First::Program, facts, &mut warnings)?;
-    ops.extend(process::terminal(process, false)?);
+    let terminal = process::terminal(process, false)?;
+    let mut ops = process::privileged_ops(process, First::Program, terminal, facts, &mut warnings)?;
     ops.extend(folder.among(process::confining_ops(spec, process, facts, &mut warnings)?));
     let plan = Plan {
         clone_flags: 0,

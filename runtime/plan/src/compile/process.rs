@@ -93,10 +93,11 @@ pub(super) fn terminal(process: &Process, console: bool) -> Result<Option<Op>, C
     Ok(Some(Op::Terminal { rows: size("height")?, columns: size("width")?, console }))
 }
 
-/// Limits, out-of-memory score, umask and session, unless [`terminal`] starts that: what still needs the shim's privileges.
+/// Limits, out-of-memory score, umask and session, which a terminal starts: what still needs the shim's privileges.
 pub(super) fn privileged_ops(
     process: &Process,
     first: First,
+    terminal: Option<Op>,
     facts: &Facts<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Op>, CompileError> {
@@ -111,6 +112,9 @@ pub(super) fn privileged_ops(
         // Not the leader of the program's session, which may have a terminal; and not held by its limits.
         ops.push(Op::Init);
     }
+    let session = terminal.is_none().then_some(Op::NewSession);
+    // Before a limit on open files could forbid it.
+    ops.extend(terminal);
     for limit in &process.rlimits {
         let resource = rlimit::number(&limit.kind)
             .ok_or_else(|| invalid("process.rlimits", format!("{:?} is not a resource limit", limit.kind)))?;
@@ -127,9 +131,7 @@ pub(super) fn privileged_ops(
         ops.push(Op::Rlimit { resource, soft: limit.soft, hard: limit.hard });
     }
     ops.push(Op::Umask { mask: process.user.umask.unwrap_or(UMASK_DEFAULT) & 0o777 });
-    if !process.terminal {
-        ops.push(Op::NewSession);
-    }
+    ops.extend(session);
     Ok(ops)
 }
 

@@ -125,11 +125,13 @@ fn operations_come_in_an_order_that_no_privilege_is_missing() {
 }
 
 #[test]
-fn terminal_is_opened_before_the_tree_is_closed_and_starts_the_session() {
+fn terminal_starts_the_session_below_an_init_and_before_limits() {
     let spec = edit(|spec| {
         process(spec).terminal = true;
         let size = serde_json::json!({"height": 30, "width": 100});
         process(spec).other.insert("consoleSize".into(), size);
+        spec.mounts.push(mount("/dev/", "tmpfs", "tmpfs", &[]));
+        spec.annotations.insert(INIT.to_owned(), "true".to_owned());
     });
     let of = |compiled: Compiled| {
         let found = compiled.plan.ops.iter().position(|op| name(op) == "Terminal").unwrap();
@@ -138,12 +140,15 @@ fn terminal_is_opened_before_the_tree_is_closed_and_starts_the_session() {
     let op = |console| Op::Terminal { rows: 30, columns: 100, console };
     let (found, ops) = of(compile(&spec).unwrap());
     assert_eq!(found, op(true));
-    let at = |wanted: &str| ops.iter().position(|name| name == wanted);
-    assert!(at("PivotRoot") < at("Terminal") && at("Terminal") < at("ReadonlyRoot") && at("NewSession").is_none());
+    let at = |wanted: &str| ops.iter().position(|name| name == wanted).unwrap_or_else(|| panic!("{wanted}: {ops:?}"));
+    assert!(at("Init") < at("Terminal") && at("Terminal") < at("Rlimit"));
+    assert!(!ops.contains(&"NewSession".to_owned()));
     let (found, ops) = of(with(&hybrid(), |facts| exec(&spec, "abc", facts)).unwrap());
     assert_eq!(found, op(false));
     assert!(!ops.contains(&"NewSession".to_owned()));
     let mut bound = spec.clone();
+    bound.mounts.retain(|mount| mount.destination != "/dev/");
+    assert_eq!(of(compile(&bound).unwrap()).0, op(false));
     bound.mounts.push(mount("/dev/", "bind", "/dev", &["rbind"]));
     assert_eq!(of(compile(&bound).unwrap()).0, op(false));
     process(&mut bound).other.insert("consoleSize".into(), serde_json::json!({"height": 70_000, "width": 1}));
@@ -536,10 +541,15 @@ fn stage(op: &Op) -> usize {
         Op::AttachRootfs { .. } => 1,
         Op::MountNew { .. } | Op::Bind { .. } | Op::MakeDevice { .. } | Op::Symlink { .. } => 2,
         Op::PivotRoot => 3,
-        Op::Sysctl { .. } | Op::Terminal { .. } => 4,
+        Op::Sysctl { .. } => 4,
         Op::Mask { .. } | Op::ReadonlyPath { .. } => 5,
         Op::ReadonlyRoot => 6,
-        Op::Rlimit { .. } | Op::OomScoreAdj { .. } | Op::Umask { .. } | Op::NewSession | Op::Init => 7,
+        Op::Rlimit { .. }
+        | Op::OomScoreAdj { .. }
+        | Op::Umask { .. }
+        | Op::NewSession
+        | Op::Init
+        | Op::Terminal { .. } => 7,
         Op::CapabilityBounding { .. } => 8,
         Op::Identity { .. } => 9,
         Op::Capabilities { .. } => 10,

@@ -82,6 +82,11 @@ pub(super) fn has_own_dev(spec: &Spec) -> bool {
     !is_bound_at(spec, "/dev")
 }
 
+/// Says whether `/dev` is a file system of the container's own, which can be written where its root can't.
+pub(super) fn has_mounted_dev(spec: &Spec) -> bool {
+    has_own_dev(spec) && spec.mounts.iter().any(|mount| clean(&mount.destination) == "/dev")
+}
+
 /// Says whether a path is where a bind mount of the spec is.
 pub(super) fn is_bound_at(spec: &Spec, path: &str) -> bool {
     let path = clean(path);
