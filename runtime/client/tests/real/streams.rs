@@ -32,7 +32,7 @@ async fn leave(world: World, web: &Pod, id: &ContainerId) {
     world.end().await;
 }
 
-async fn open(
+pub(crate) async fn open(
     world: &World,
     (web, container, id): (&Pod, &ContainerSpec, &ContainerId),
     script: &str,
@@ -56,7 +56,7 @@ async fn open(
 }
 
 /// Reads until the stream holds what is wanted, or ends when nothing is.
-async fn read(stream: &OwnedFd, wanted: Option<&str>) -> String {
+pub(crate) async fn read(stream: &OwnedFd, wanted: Option<&str>) -> String {
     let mut all = Vec::new();
     wait_for("output", || {
         let mut buffer = [0; 4096];

@@ -5,8 +5,9 @@ use crate::support::{Pod, World, pod};
 use crate::world;
 use orlop_model::container::{ContainerSpec, Mount, NamespaceMode, Rlimit, Tmpfs};
 use orlop_model::container_state::Exit;
-use orlop_model::ports::{Launched, Runtime};
+use orlop_model::ports::{ExecOverrides, Launched, Runtime};
 use orlop_model::sandbox::{IdMapping, NamespaceScope};
+use orlop_model::streams::TerminalSize;
 use orlop_model::{ContainerId, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 
@@ -230,5 +231,25 @@ async fn what_can_not_be_among_users_of_a_pod_is_refused() {
         assert_eq!(failure.kind, ErrorKind::InvalidArgument, "{failure}");
         assert!(failure.message.contains(says), "{failure}");
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn terminals_of_a_pod_with_users_are_its_users() {
+    let (world, web) = ground!("userterminal");
+    let (mut spec, id) = world.container(&web, "one", "stat -c %u /dev/console; echo > /dev/tty; sleep 1000");
+    spec.process.terminal = true;
+    let launched = world.start(&web, &spec, &id).await.unwrap();
+    assert!(matches!(launched, Launched::Running { .. }), "{launched:?}");
+    crate::support::wait_for("its words", || world.log("one.log").contains(" stdout F 0").then_some(())).await;
+    let overrides = ExecOverrides { user: "web".to_owned(), ..ExecOverrides::default() };
+    let script = "stat -L -c %u /proc/self/fd/0; echo words > /dev/tty";
+    let size = Some(TerminalSize::default());
+    let run = crate::streams::open(&world, (&web, &spec, &id), script, &overrides, size).await.unwrap();
+    assert_eq!(run.ended.await.unwrap().exit_code, 0);
+    drop(run.streams.stdin);
+    assert_eq!(crate::streams::read(run.streams.stdout.as_ref().unwrap(), None).await, "33\nwords\n");
+    world.client.drop_sandbox(&web.id).await.unwrap();
+    world.client.drop_task(&web.id, &id).await.unwrap();
     world.end().await;
 }
