@@ -104,7 +104,7 @@ async fn container_that_never_ran_takes_files_and_gives_them() {
     let absent = ground.bench.store.stat_file(root().await, Path::new("/absent")).await;
     refused(absent, ErrorKind::NotFound, &["/absent"]);
     // It is in the writable layer: the image is as it was, and the container will see it.
-    let mount = ground.bench.store.rootfs(&ground.id).await.unwrap();
+    let mount = ground.bench.store.rootfs(&ground.id, None).await.unwrap();
     assert_eq!(fs::read_to_string(crate::bench::within(&mount, "etc/more/deep")).unwrap(), "new");
 }
 

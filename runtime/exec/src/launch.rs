@@ -59,7 +59,7 @@ impl Prepared<'_> {
         let (ours, theirs) = seqpacket::pair(Waits::Yes)?;
         // Nobody waits for its end: who has children is told of this one as of any other.
         drop(spawn(&Birth::default(), || {
-            sources::hand_over(&self, &ours, pipe.as_fd());
+            sources::hand_over(&self, &ours);
             0
         })?);
         drop(ours);

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Bytes of a packet: stage, three of padding, index, errno. Below `PIPE_BUF`, so that it is written whole.
-const PACKET_BYTES: usize = 12;
+pub(crate) const PACKET_BYTES: usize = 12;
 
 /// Where a child failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Failure {
         Failed { what, errno: self.errno, phase }
     }
 
-    fn encode(self) -> [u8; PACKET_BYTES] {
+    pub(crate) fn encode(self) -> [u8; PACKET_BYTES] {
         let (tag, index) = match self.stage {
             Stage::Birth => (1, 0),
             Stage::Join(at) => (2, at),
@@ -102,7 +102,7 @@ impl Failure {
         packet
     }
 
-    fn decode(packet: [u8; PACKET_BYTES]) -> Option<Self> {
+    pub(crate) fn decode(packet: [u8; PACKET_BYTES]) -> Option<Self> {
         let [tag, _, _, _, a, b, c, d, errno @ ..] = packet;
         let at = u32::from_le_bytes([a, b, c, d]);
         let stage = match tag {

@@ -6,13 +6,16 @@
 use crate::child::numbered;
 use crate::mounts::{self, Bind};
 use crate::prepare::{Prepared, Source, Step};
-use crate::report::{Stage, tell};
+use crate::report::{Failure, PACKET_BYTES, Stage};
 use orlop_sys::seqpacket;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Says that every source was sent.
 const ALL: u32 = u32::MAX;
+
+/// Bytes of a message that names a step; one that tells a failure has [`PACKET_BYTES`].
+const NUMBER_BYTES: usize = size_of::<u32>();
 
 type Failed = (Stage, Errno);
 
@@ -26,8 +29,8 @@ pub(crate) fn open(plan: &mut Prepared<'_>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Opens all of them for another process, and sends each with the number of its step. Tells what fails; nobody else can.
-pub(crate) fn hand_over(plan: &Prepared<'_>, socket: &OwnedFd, pipe: BorrowedFd<'_>) {
+/// Opens all of them for another process, and sends each with the number of its step; or what failed, for that one to tell.
+pub(crate) fn hand_over(plan: &Prepared<'_>, socket: &OwnedFd) {
     let work = || {
         for (at, step) in numbered(&plan.steps) {
             let Step::Bind(source, bind) = step else { continue };
@@ -38,21 +41,29 @@ pub(crate) fn hand_over(plan: &Prepared<'_>, socket: &OwnedFd, pipe: BorrowedFd<
         send(socket, ALL, &[])
     };
     if let Err((stage, errno)) = work() {
-        tell(pipe, stage, errno);
+        // Nobody to tell of a failure; who waits finds the end.
+        let _ = seqpacket::send(socket, &Failure { stage, errno: errno.raw_os_error() }.encode(), &[]);
     }
 }
 
-/// Takes what the other process opened. One that fails has told why, before it is noticed here.
+/// Takes what the other process opened.
 pub(crate) fn take(plan: &mut Prepared<'_>, socket: &OwnedFd) -> Result<(), Failed> {
     let failed = |errno| (Stage::Birth, errno);
     loop {
-        let mut number = [0; size_of::<u32>()];
-        let received = seqpacket::recv_one(socket, &mut number);
+        let mut message = [0; PACKET_BYTES];
+        let received = seqpacket::recv_one(socket, &mut message);
         let (bytes, mount) = received.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        if bytes != number.len() {
-            return Err(failed(Errno::PIPE));
+        let [a, b, c, d, ..] = message;
+        match bytes {
+            NUMBER_BYTES => {}
+            PACKET_BYTES => {
+                let told = Failure::decode(message).ok_or(failed(Errno::BADMSG))?;
+                return Err((told.stage, Errno::from_raw_os_error(told.errno)));
+            }
+            // It was killed.
+            _ => return Err(failed(Errno::PIPE)),
         }
-        match u32::from_ne_bytes(number) {
+        match u32::from_ne_bytes([a, b, c, d]) {
             ALL => return Ok(()),
             at => *plan.sources.get_mut(at as usize).ok_or(failed(Errno::BADMSG))? = mount,
         }

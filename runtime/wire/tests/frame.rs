@@ -234,8 +234,8 @@ fn first_and_last_tags_stay_where_they_are() {
     assert_eq!(encode_reply(7, &Reply::Down(Vec::new())).unwrap(), [0, 7, 10, 0]);
     assert_eq!(decode_heard(&[0, 7, 10, 0]), Ok(Heard::Reply { number: 7, reply: Some(Reply::Down(Vec::new())) }));
     let process = Request::FirstProcess { container: String::new() };
-    assert_eq!(encode_request(7, &process).unwrap(), [7, 20, 0]);
-    assert_eq!(encode_reply(7, &Reply::FirstProcess { pid: 1 }).unwrap(), [0, 7, 13, 1]);
+    assert_eq!(encode_request(7, &process).unwrap(), [7, 21, 0]);
+    assert_eq!(encode_reply(7, &Reply::FirstProcess { pid: 1 }).unwrap(), [0, 7, 14, 1]);
 }
 
 #[test]

@@ -253,3 +253,16 @@ async fn terminals_of_a_pod_with_users_are_its_users() {
     world.client.drop_task(&web.id, &id).await.unwrap();
     world.end().await;
 }
+
+#[tokio::test]
+async fn other_user_of_a_pod_has_its_terminal() {
+    let (world, web) = ground!("usersterminal");
+    let script = "id -u > /dev/tty; stat -c %u:%a /dev/pts/0; test -t 0 && echo terminal";
+    let (mut spec, id) = world.container(&web, "one", script);
+    spec.process.user.user = "web".into();
+    spec.process.terminal = true;
+    let said = output(&world, &web, &spec, &id).await;
+    let said: Vec<&str> = said.iter().map(|line| line.trim_end()).collect();
+    assert_eq!(said, ["33", "33:620", "terminal"]);
+    end(world, &[&web]).await;
+}
