@@ -125,12 +125,18 @@ impl Policies {
         }
     }
 
-    /// Counts a restart, then does it: a daemon that dies between counts one too many.
+    /// Starts a container again, then counts it. A daemon that dies between counts one too few; the other way round the last of
+    /// its tries would seem to be over before it began.
     async fn start_again(&self, id: &ContainerId) -> Result<()> {
         let ended = self.view(id)?.state.end().cloned();
-        self.keep_of(id, |kept| restart::counted(kept, ended.as_ref())).await?;
         info!(container = %id, "it is started again");
-        self.facade.start_container(id).await.map(drop)
+        let started = self.facade.start_container(id).await;
+        // A start that came to nothing, not even to another end, was none.
+        let tried = started.is_ok() || self.view(id)?.state.end() != ended.as_ref();
+        if tried {
+            self.keep_of(id, |kept| restart::counted(kept, ended.as_ref())).await?;
+        }
+        started.map(drop)
     }
 
     async fn look(&self, id: &ContainerId) -> Result<()> {

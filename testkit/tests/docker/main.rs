@@ -5,6 +5,7 @@ mod foreground;
 mod life;
 mod networks;
 mod one_store;
+mod policies;
 mod refusals;
 mod settings;
 mod streams;
