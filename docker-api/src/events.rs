@@ -93,7 +93,7 @@ impl Events {
         }
     }
 
-    fn from_number(&self, number: u64) -> VecDeque<Arc<Event>> {
+    fn kept_since(&self, number: u64) -> VecDeque<Arc<Event>> {
         self.lock().events.iter().filter(|event| event.number >= number).cloned().collect()
     }
 }
@@ -126,7 +126,7 @@ impl Listener<'_> {
                     return event;
                 }
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => self.before = self.events.from_number(self.next),
+                Err(broadcast::error::RecvError::Lagged(_)) => self.before = self.events.kept_since(self.next),
                 // The sender lives as long as what is borrowed here.
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }

@@ -32,11 +32,6 @@ impl Life {
         self.view.as_ref()
     }
 
-    /// Returns it as it was last.
-    pub(crate) fn last(&self) -> Option<&Arc<ContainerView>> {
-        self.last.as_ref()
-    }
-
     /// Says whether there is a process, or one about to be.
     pub(crate) fn runs(&self) -> bool {
         self.view.as_ref().is_some_and(|view| match &view.state {

@@ -160,13 +160,13 @@ impl Sieve {
             (Kind::Set, Value::Object(_)) => Ok(value),
             (Kind::Object(table), _) => self.object(value, table, path, depth),
             (Kind::Objects(table), Value::Array(_)) => self.objects(value, table, path, depth),
-            (Kind::ObjectMap(table), Value::Object(_)) => self.entries(value, |sieve, value| match value {
-                Value::Null => Ok(Value::Object(Map::new())),
-                value => sieve.object(value, table, path, depth + 1),
+            (Kind::ObjectMap(table), Value::Object(_)) => self.entries(value, |sieve, value| {
+                let value = if value.is_null() { Value::Object(Map::new()) } else { value };
+                sieve.object(value, table, path, depth + 1)
             }),
-            (Kind::ObjectsMap(table), Value::Object(_)) => self.entries(value, |sieve, value| match value {
-                Value::Null => Ok(Value::Array(Vec::new())),
-                value => sieve.objects(value, table, path, depth + 1),
+            (Kind::ObjectsMap(table), Value::Object(_)) => self.entries(value, |sieve, value| {
+                let value = if value.is_null() { Value::Array(Vec::new()) } else { value };
+                sieve.objects(value, table, path, depth + 1)
             }),
             (Kind::Text, _) => Err(self.mismatch(&value, path, "string")),
             (Kind::Bool, _) => Err(self.mismatch(&value, path, "bool")),
@@ -182,19 +182,20 @@ impl Sieve {
 
     fn list(&mut self, value: Value, kind: &'static Kind, path: &str, depth: usize) -> Result<Value, ApiError> {
         let Value::Array(list) = value else { return Ok(value) };
-        let all = list.into_iter().map(|one| match one {
-            // Go leaves the zero value where a list says null.
-            Value::Null => Ok(Value::from("")),
-            one => self.value(one, kind, path, depth),
-        });
+        // Go leaves the zero value where a list says null.
+        let all = list
+            .into_iter()
+            .map(|one| if one.is_null() { Ok(Value::from("")) } else { self.value(one, kind, path, depth) });
         all.collect::<Result<Vec<_>, _>>().map(Value::Array)
     }
 
     fn map(&mut self, value: Value, kind: &'static Kind, path: &str, depth: usize) -> Result<Value, ApiError> {
-        self.entries(value, |sieve, value| match value {
-            Value::Null => Ok(Value::from("")),
-            value => sieve.value(value, kind, path, depth),
-        })
+        self.entries(
+            value,
+            |sieve, value| {
+                if value.is_null() { Ok(Value::from("")) } else { sieve.value(value, kind, path, depth) }
+            },
+        )
     }
 
     fn objects(&mut self, value: Value, table: &'static [Field], path: &str, depth: usize) -> Result<Value, ApiError> {

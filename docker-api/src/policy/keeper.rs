@@ -164,10 +164,10 @@ impl Policies {
 }
 
 fn why_not(failure: &Failure, check: &HealthCheck) -> String {
-    match failure.kind {
-        ErrorKind::TimedOut => format!("Health check exceeded timeout ({}s)", check.timeout.as_secs_f64()),
-        _ => cut(failure.message.as_bytes()),
+    if failure.kind == ErrorKind::TimedOut {
+        return format!("Health check exceeded timeout ({}s)", check.timeout.as_secs_f64());
     }
+    cut(failure.message.as_bytes())
 }
 
 fn cut(bytes: &[u8]) -> String {

@@ -17,7 +17,6 @@ mod tests;
 
 pub(crate) use book::{BOOK, rules};
 pub(crate) use decide::is_restarting;
-pub(crate) use health::{HealthCheck, HealthLog, Probe, Status};
+pub(crate) use health::{HealthLog, Status};
 pub(crate) use keeper::Policies;
-pub(crate) use kept::{Book, Kept, Rules, Wanted};
-pub(crate) use restart::Restart;
+pub(crate) use kept::Kept;

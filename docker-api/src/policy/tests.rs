@@ -1,7 +1,9 @@
 //! Policies over a node in memory: what they do to containers, and what a killed daemon's successor makes of what is left.
 
+use super::health::HealthCheck;
 use super::kept::{Book, Kept, Rules, Wanted};
-use super::{HealthCheck, Policies, Restart, Status};
+use super::restart::Restart;
+use super::{Policies, Status};
 use orlop_model::container::{ContainerSpec, Process, Resources};
 use orlop_model::container_state::{ContainerState, Exit};
 use orlop_model::image::Image;

@@ -51,9 +51,4 @@ impl Pipe {
         }
         Ok(())
     }
-
-    /// Returns the descriptor, to set the size of a terminal.
-    pub(crate) fn descriptor(&self) -> &OwnedFd {
-        self.0.get_ref()
-    }
 }

@@ -119,9 +119,11 @@ impl<'a> Addressed<'a> {
         for mapping in self.mapped() {
             let inside = Inside { port: mapping.container_port, protocol: protocol(mapping.protocol) };
             let binding = json!({ "HostIp": host_ip(mapping), "HostPort": mapping.host_port.to_string() });
-            match map.entry(inside.to_string()).or_insert(Value::Null) {
-                Value::Array(list) => list.push(binding),
-                none => *none = json!([binding]),
+            let entry = map.entry(inside.to_string()).or_insert(Value::Null);
+            if let Value::Array(list) = entry {
+                list.push(binding);
+            } else {
+                *entry = json!([binding]);
             }
         }
         Value::Object(map)

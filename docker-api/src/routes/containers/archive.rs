@@ -7,7 +7,7 @@ use crate::http::server::Call;
 use crate::stream::pipe::Pipe;
 use crate::time::rfc3339;
 use crate::translate::credentials::encode;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
@@ -86,7 +86,7 @@ pub(crate) async fn put(call: Call) -> Answered {
 async fn fill(mut body: Incoming, pipe: Pipe) {
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(bytes) = frame.into_data() else { continue };
-        if pipe.write_all(&Bytes::from(bytes)).await.is_err() {
+        if pipe.write_all(&bytes).await.is_err() {
             return;
         }
     }
@@ -102,12 +102,10 @@ fn asked_path(call: &Call) -> Result<PathBuf, ApiError> {
 
 fn missing(found: &Found, path: &Path, failure: orlop_model::Failure) -> ApiError {
     use orlop_model::ErrorKind;
-    match failure.kind {
-        ErrorKind::NotFound => {
-            ApiError::not_found(format!("Could not find the file {} in container {}", path.display(), found.annex.name))
-        }
-        _ => failure.into(),
+    if failure.kind != ErrorKind::NotFound {
+        return failure.into();
     }
+    ApiError::not_found(format!("Could not find the file {} in container {}", path.display(), found.annex.name))
 }
 
 /// Says what the path names, in a header.

@@ -80,10 +80,9 @@ async fn create(
         let made = fs::File::create(log.directory.join(&log.file));
         made.map_err(|wrong| ApiError::internal(format!("make the container's log: {wrong}")))?;
     }
-    app.facade.create_alone(wanted).await.map_err(|failure| match failure.kind {
+    app.facade.create_alone(wanted).await.map_err(|failure| {
         // The image went between the two.
-        ErrorKind::NotFound => ApiError::bad(failure.message),
-        _ => failure.into(),
+        if failure.kind == ErrorKind::NotFound { ApiError::bad(failure.message) } else { failure.into() }
     })?;
     Ok(())
 }

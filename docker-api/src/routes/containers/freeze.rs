@@ -10,14 +10,15 @@ use orlop_model::container_state::ContainerState;
 pub(crate) async fn pause(call: &Call) -> Answered {
     let found = find::container(&call.app, call.name())?;
     let id = found.id();
-    match &found.view.state {
-        ContainerState::Frozen(_) => Err(ApiError::conflict(format!("container {id} is already paused"))),
-        state if state.task().is_none() => Err(ApiError::conflict(format!("container {id} is not running"))),
-        _ => {
-            call.app.facade.freeze_container(id).await?;
-            empty(StatusCode::NO_CONTENT)
-        }
+    let state = &found.view.state;
+    if matches!(state, ContainerState::Frozen(_)) {
+        return Err(ApiError::conflict(format!("container {id} is already paused")));
     }
+    if state.task().is_none() {
+        return Err(ApiError::conflict(format!("container {id} is not running")));
+    }
+    call.app.facade.freeze_container(id).await?;
+    empty(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn unpause(call: &Call) -> Answered {

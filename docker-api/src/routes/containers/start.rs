@@ -54,14 +54,12 @@ fn refused(call: &Call, found: &find::Found, failure: Failure) -> ApiError {
 
 /// A failure that is not the program's: a port that is taken is told in dockerd's words.
 fn of_node(found: &find::Found, failure: Failure) -> ApiError {
-    match failure.kind {
-        ErrorKind::WrongState | ErrorKind::AlreadyExists if failure.message.contains("port") => {
-            let message = format!(
-                "failed to set up container networking: driver failed programming external connectivity on endpoint {}: {}",
-                found.annex.name, failure.message
-            );
-            ApiError::internal(message)
-        }
-        _ => failure.into(),
+    let taken = matches!(failure.kind, ErrorKind::WrongState | ErrorKind::AlreadyExists);
+    if !taken || !failure.message.contains("port") {
+        return failure.into();
     }
+    ApiError::internal(format!(
+        "failed to set up container networking: driver failed programming external connectivity on endpoint {}: {}",
+        found.annex.name, failure.message
+    ))
 }
