@@ -9,3 +9,4 @@ mod policies;
 mod refusals;
 mod settings;
 mod streams;
+mod terminal;
