@@ -4,7 +4,7 @@ use orlop_testkit::client::{image, v1};
 use orlop_testkit::lab::Lab;
 
 fn listed(lab: &Lab) -> Vec<(String, bool)> {
-    let images = lab.node.client().list_images(v1::ListImagesRequest::default()).unwrap().images;
+    let images = lab.node.client().list_images(v1::ListImagesRequest::default()).expect("the daemon answers").images;
     images.into_iter().map(|image| (image.id, image.pinned)).collect()
 }
 

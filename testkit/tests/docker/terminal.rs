@@ -13,10 +13,13 @@ fn typed(mut docker: Command, input: &str) -> String {
         .collect();
     let mut script = Command::new("script");
     script.args(["-qec", &words.join(" "), "/dev/null"]).envs(docker.get_envs().filter_map(|(k, v)| Some((k, v?))));
-    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let mut child =
+        script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("script is there");
+    let mut keys = child.stdin.take().expect("it is a pipe");
+    keys.write_all(input.as_bytes()).expect("script reads it");
+    drop(keys);
     docker.stdin(Stdio::null());
-    said(&child.wait_with_output().unwrap()).stdout
+    said(&child.wait_with_output().expect("it is our child")).stdout
 }
 
 #[test]
