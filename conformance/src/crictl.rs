@@ -177,8 +177,26 @@ fn look(crictl: &Crictl<'_>, script: &mut Script, made: &Made) {
     });
     crictl.check(script, &["exec", "-s", container, "echo", "said inside"], |output| output.printed(&["said inside"]));
     crictl.check(script, &["exec", "-s", container, "sh", "-c", "exit 9"], |output| output.refused(&["9"]));
+    streams(crictl, script, made);
     crictl.check(script, &["logs", container], |output| same("the log", output.text()?, "ready to serve"));
     crictl.check(script, &["rm", container], |output| output.refused(&["is running"]));
+}
+
+/// What goes over the streaming server. `crictl attach` and `port-forward` end only when they are ended, so they are tried by
+/// critest and the kubelet's suite.
+fn streams(crictl: &Crictl<'_>, script: &mut Script, made: &Made) {
+    let Made { container, .. } = made;
+    crictl.check(script, &["exec", container, "sh", "-c", "echo out; echo err >&2"], |output| {
+        output.printed(&["out"])?;
+        holds("standard error", &output.stderr, &["err"])
+    });
+    crictl.check(script, &["exec", container, "sh", "-c", "exit 9"], |output| output.refused(&["exit code 9"]));
+    crictl.check(script, &["exec", "-i", container, "cat"], |output| same("the answer", output.text()?, ""));
+    crictl.check(script, &["exec", container, "seq", "200000"], |output| {
+        same("the last line", output.text()?.lines().last(), Some("200000"))?;
+        same("the lines", output.text()?.lines().count(), 200_000)
+    });
+    crictl.check(script, &["exec", container, "not-there"], |output| output.refused(&["not-there"]));
 }
 
 fn unmake(crictl: &Crictl<'_>, script: &mut Script, made: &Made) {
@@ -211,6 +229,9 @@ fn absent_objects(crictl: &Crictl<'_>, script: &mut Script) -> io::Result<()> {
         &["inspect", NOBODY],
         &["inspectp", NOBODY],
         &["exec", "-s", NOBODY, "true"],
+        &["exec", NOBODY, "true"],
+        &["attach", NOBODY],
+        &["port-forward", NOBODY, "8080"],
         &["logs", NOBODY],
         &["rm", NOBODY],
         &["rmp", NOBODY],

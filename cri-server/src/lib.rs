@@ -21,6 +21,7 @@ mod sandbox;
 mod schema;
 mod service;
 mod status;
+mod streaming;
 mod translate;
 
 pub use difference::difference;
@@ -37,7 +38,8 @@ use requests::CountingLayer;
 use service::Cri;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::net::UnixListener;
+use streaming::Streaming;
+use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
@@ -55,6 +57,17 @@ pub struct Config {
     pub recursive_read_only: RecursiveReadOnly,
     /// Whether user namespaces of pods are.
     pub user_namespaces: UserNamespaces,
+}
+
+/// Why serving ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server of requests failed.
+    #[error(transparent)]
+    Requests(#[from] tonic::transport::Error),
+    /// The address for streams is not known.
+    #[error("find the address of the streaming server: {0}")]
+    StreamAddress(#[source] std::io::Error),
 }
 
 /// Returns the partition of the node that is seen over the CRI.
@@ -75,15 +88,18 @@ pub fn policy() -> Policy {
     }
 }
 
-/// Serves both services of the CRI on a socket until `end` comes; requests under way are answered first.
+/// Serves both services of the CRI on a socket until `end` comes; requests under way are answered first. Streams are served
+/// beside, to whoever was sent there by a request, and end with the requests.
 pub async fn serve(
     listener: UnixListener,
+    streams: TcpListener,
     facade: Facade,
     config: Config,
     requests: RequestMetrics,
     end: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
-    let cri = Arc::new(Cri::new(facade, config));
+) -> Result<(), Error> {
+    let streaming = Arc::new(Streaming::new(streams.local_addr().map_err(Error::StreamAddress)?));
+    let cri = Arc::new(Cri::new(facade, config, Arc::clone(&streaming)));
     let runtime = RuntimeServiceServer::from_arc(Arc::clone(&cri))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
@@ -92,5 +108,8 @@ pub async fn serve(
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     let mut server = Server::builder().max_concurrent_streams(STREAMS_MAX).layer(CountingLayer(requests));
     let router = server.add_service(runtime).add_service(images);
-    router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), end).await
+    tokio::select! {
+        served = router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), end) => Ok(served?),
+        never = streaming.serve(streams) => match never {},
+    }
 }

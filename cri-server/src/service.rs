@@ -4,6 +4,7 @@ use crate::annex::Annexes;
 use crate::proto::image_service_server::ImageService;
 use crate::proto::runtime_service_server::RuntimeService;
 use crate::request::{Effect, answer};
+use crate::streaming::Streaming;
 use crate::{Config, container, deadline, image, node, proto, request, sandbox};
 use orlop_model::{ErrorKind, Failure};
 use orlop_usecases::{ContainerView, Facade, SandboxView};
@@ -20,6 +21,8 @@ pub(crate) struct Cri {
     pub annexes: Annexes,
     /// What was found out about the node.
     pub config: Config,
+    /// Where clients come for streams.
+    pub streaming: Arc<Streaming>,
     requests: AtomicU64,
 }
 
@@ -93,11 +96,11 @@ service! {
             container::update::update;
         reopen_container_log: ReopenContainerLogRequest => ReopenContainerLogResponse, Changes, container::reopen::reopen;
         exec_sync: ExecSyncRequest => ExecSyncResponse, Looks, container::exec_sync::exec_sync;
+        exec: ExecRequest => ExecResponse, Looks, container::exec::exec;
+        attach: AttachRequest => AttachResponse, Looks, container::attach::attach;
+        port_forward: PortForwardRequest => PortForwardResponse, Looks, sandbox::port_forward::port_forward;
     }
     not_built {
-        exec: ExecRequest => ExecResponse;
-        attach: AttachRequest => AttachResponse;
-        port_forward: PortForwardRequest => PortForwardResponse;
         checkpoint_container: CheckpointContainerRequest => CheckpointContainerResponse;
         checkpoint_pod: CheckpointPodRequest => CheckpointPodResponse;
         restore_pod: RestorePodRequest => RestorePodResponse;
@@ -146,8 +149,8 @@ fn not_built(function: &str) -> Status {
 // === impl Cri ===
 
 impl Cri {
-    pub(crate) fn new(facade: Facade, config: Config) -> Self {
-        Self { facade, annexes: Annexes::default(), config, requests: AtomicU64::new(1) }
+    pub(crate) fn new(facade: Facade, config: Config, streaming: Arc<Streaming>) -> Self {
+        Self { facade, annexes: Annexes::default(), config, streaming, requests: AtomicU64::new(1) }
     }
 
     fn next_request(&self) -> u64 {

@@ -13,7 +13,7 @@ use orlop_sim::World;
 use orlop_usecases::Engine;
 use prost::Message;
 use std::collections::BTreeMap;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::client::Grpc;
@@ -49,7 +49,8 @@ impl Served {
             let config =
                 Config { recursive_read_only: RecursiveReadOnly::Possible, user_namespaces: UserNamespaces::Possible };
             let ended = async move { drop(ended.await) };
-            orlop_cri::serve(listener, facade, config, counted, ended).await.unwrap();
+            let streams = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            orlop_cri::serve(listener, streams, facade, config, counted, ended).await.unwrap();
         });
         let endpoint = Endpoint::from_shared(format!("unix:{}", path.display())).unwrap();
         let client = Grpc::new(endpoint.connect().await.unwrap()).max_decoding_message_size(16 << 20);
@@ -318,14 +319,48 @@ async fn bad_input_is_refused_at_create_and_nothing_stays_behind() {
 #[tokio::test]
 async fn what_is_not_built_says_so_by_name() {
     let mut served = Served::start().await;
-    let exec: Result<ExecResponse, _> = served.runtime("Exec", ExecRequest::default()).await;
-    check_refused(exec, Code::Unimplemented, &["Exec is not built yet"]);
     let checkpoint: Result<CheckpointContainerResponse, _> =
         served.runtime("CheckpointContainer", CheckpointContainerRequest::default()).await;
     check_refused(checkpoint, Code::Unimplemented, &["CheckpointContainer is not built yet"]);
     let stream: Result<StreamImagesResponse, _> =
         served.call("ImageService", "StreamImages", StreamImagesRequest::default()).await;
     check_refused(stream, Code::Unimplemented, &["StreamImages is not built yet"]);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn streams_are_promised_by_url_for_what_runs_and_as_it_was_created() {
+    let mut served = Served::start().await;
+    let pod = served.run(pod_config("web")).await.unwrap();
+    let id = served.create(&pod, container_config("c")).await.unwrap();
+    let exec = |tty, stderr| ExecRequest {
+        container_id: id.clone(),
+        cmd: vec!["sh".into()],
+        tty,
+        stdin: true,
+        stdout: true,
+        stderr,
+    };
+    let attach = AttachRequest { container_id: id.clone(), stdin: true, stdout: true, ..Default::default() };
+    let early: Result<ExecResponse, _> = served.runtime("Exec", exec(false, true)).await;
+    check_refused(early, Code::FailedPrecondition, &["has not been started yet"]);
+    served.start_container(&id).await.unwrap();
+    let both: Result<ExecResponse, _> = served.runtime("Exec", exec(true, true)).await;
+    check_refused(both, Code::InvalidArgument, &["tty and stderr"]);
+    let none: Result<ExecResponse, _> = served.runtime("Exec", ExecRequest { cmd: vec![], ..exec(false, true) }).await;
+    check_refused(none, Code::InvalidArgument, &["cmd"]);
+    let stdin: Result<AttachResponse, _> = served.runtime("Attach", attach.clone()).await;
+    check_refused(stdin, Code::InvalidArgument, &["created without stdin"]);
+    let exec: ExecResponse = served.runtime("Exec", exec(true, false)).await.unwrap();
+    let attach: AttachResponse = served.runtime("Attach", AttachRequest { stdin: false, ..attach }).await.unwrap();
+    let forward = PortForwardRequest { pod_sandbox_id: pod, port: vec![] };
+    let bad: Result<PortForwardResponse, _> =
+        served.runtime("PortForward", PortForwardRequest { port: vec![0], ..forward.clone() }).await;
+    check_refused(bad, Code::InvalidArgument, &["0 is no port"]);
+    let forward: PortForwardResponse = served.runtime("PortForward", forward).await.unwrap();
+    for (url, path) in [(exec.url, "exec"), (attach.url, "attach"), (forward.url, "portforward")] {
+        assert!(url.starts_with("http://127.0.0.1:") && url.contains(&format!("/{path}/")), "{url}");
+    }
     served.finish().await;
 }
 
@@ -500,8 +535,8 @@ async fn each_request_is_counted_once_under_its_rpc_and_code() {
     let shown = || prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
     let pod = served.run(pod_config("web")).await.unwrap();
     served.start_container("none").await.unwrap_err();
-    let exec: Result<ExecResponse, _> = served.runtime("Exec", ExecRequest::default()).await;
-    exec.unwrap_err();
+    let restore: Result<RestorePodResponse, _> = served.runtime("RestorePod", RestorePodRequest::default()).await;
+    restore.unwrap_err();
     for name in ["NoSuchRpc", "AnotherOne"] {
         let answer: Result<VersionResponse, _> = served.runtime(name, VersionRequest::default()).await;
         assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
@@ -514,7 +549,7 @@ async fn each_request_is_counted_once_under_its_rpc_and_code() {
     for line in [
         "orlop_cri_requests_total{code=\"OK\",method=\"RunPodSandbox\"} 1",
         "orlop_cri_requests_total{code=\"NotFound\",method=\"StartContainer\"} 1",
-        "orlop_cri_requests_total{code=\"Unimplemented\",method=\"Exec\"} 1",
+        "orlop_cri_requests_total{code=\"Unimplemented\",method=\"RestorePod\"} 1",
         "orlop_cri_requests_total{code=\"Unimplemented\",method=\"unknown\"} 2",
         "orlop_cri_requests_in_flight{method=\"RunPodSandbox\"} 0",
         "orlop_cri_request_duration_seconds_count{method=\"RunPodSandbox\"} 1",

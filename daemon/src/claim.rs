@@ -291,6 +291,7 @@ mod tests {
         Config {
             run: root.join("run"),
             socket: root.join("run/orlopd.sock"),
+            stream_listen: ([127, 0, 0, 1], 0).into(),
             bridge: format!("br{n}"),
             subnet: format!("10.{n}.0.0/16").parse().unwrap(),
             nat: crate::config::Nat::On,

@@ -6,7 +6,7 @@ use crate::endpoint::{MetricsListen, Reach};
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Where the state is, unless told otherwise.
@@ -15,6 +15,9 @@ const ROOT_DEFAULT: &str = "/var/lib/orlop";
 const RUN_DEFAULT: &str = "/run/orlop";
 /// Where registries' settings are; the place and format other runtimes use.
 const CERTS_DIR_DEFAULT: &str = "/etc/orlop/certs.d";
+
+/// Where clients come for streams: any port, since they are told it each time, and two daemons then need no setting.
+const STREAM_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What flags don't say.
 const AFTER_HELP: &str = "\
@@ -40,6 +43,10 @@ pub struct Flags {
     /// Socket of the CRI server [default: <run>/orlopd.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Loopback address where clients come for exec, attach and port-forward, with a URL they were given over the CRI; port 0
+    /// takes one that is free [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    stream_listen: Option<SocketAddr>,
     /// Bridge of the pod network [default: orlop0, or orlop<hash of root>]
     #[arg(long, value_name = "NAME")]
     bridge: Option<String>,
@@ -101,6 +108,7 @@ struct File {
     root: Option<PathBuf>,
     run: Option<PathBuf>,
     socket: Option<PathBuf>,
+    stream_listen: Option<SocketAddr>,
     bridge: Option<String>,
     subnet: Option<Subnet>,
     nat: Option<Nat>,
@@ -158,6 +166,8 @@ pub struct Config {
     pub run: PathBuf,
     /// Socket of the CRI server.
     pub socket: PathBuf,
+    /// Where clients come for streams.
+    pub stream_listen: SocketAddr,
     /// Bridge of the pod network.
     pub bridge: String,
     /// Addresses of the pod network.
@@ -260,6 +270,7 @@ fn complete(flags: &Flags, file: File, shim: PathBuf) -> Result<Config, Wrong> {
     let run = flags.run.clone().or(file.run).unwrap_or_else(|| names.run.clone());
     let config = Config {
         socket: flags.socket.clone().or(file.socket).unwrap_or_else(|| run.join("orlopd.sock")),
+        stream_listen: flags.stream_listen.or(file.stream_listen).unwrap_or(STREAM_LISTEN_DEFAULT),
         bridge: flags.bridge.clone().or(file.bridge).unwrap_or(names.bridge),
         subnet: flags.subnet.or(file.subnet).unwrap_or(names.subnet),
         nat: flags.nat.or(file.nat).unwrap_or(Nat::On),
@@ -338,6 +349,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// What is wrong with a longer one.
 const SOCKET_LONG: &str = "a unix socket's path has at most 107 bytes";
 
+/// What is wrong with an address for streams that is not the host's own.
+const STREAMS_FAR: &str = "streams are not encrypted and need no login but the URL; take a loopback address";
+
 fn check(config: &Config) -> Result<(), Wrong> {
     let paths = [
         ("root", &config.root),
@@ -352,6 +366,8 @@ fn check(config: &Config) -> Result<(), Wrong> {
     }
     let socket_long = config.socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX;
     refuse("socket", config.socket.display(), SOCKET_LONG, socket_long)?;
+    let streams_far = !config.stream_listen.ip().to_canonical().is_loopback();
+    refuse("stream_listen", config.stream_listen, STREAMS_FAR, streams_far)?;
     if let Some(listen) = &config.metrics_listen {
         check_metrics(config, listen)?;
     }
@@ -510,6 +526,8 @@ mod tests {
             ("docker_nft_table = 'orlop'", "table of the pod network"),
             ("docker_nft_table = '0'", "docker_nft_table"),
             ("log_format = 'xml'", "xml"),
+            ("stream_listen = '0.0.0.0:0'", "loopback"),
+            ("stream_listen = 'localhost'", "stream_listen"),
             ("metrics_listen = 'metrics.sock'", "127.0.0.1:9620"),
             ("metrics_listen = '9620'", "address and port"),
             ("metrics_listen = '0.0.0.0:9620'", "--metrics-allow-network"),

@@ -19,7 +19,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -81,6 +81,14 @@ pub enum Error {
         /// What was wrong.
         source: io::Error,
     },
+    /// An address and port for streams can't be had.
+    #[error("listen for streams on {address}: {source}; give the daemon another address with --stream-listen")]
+    StreamAddress {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// What was wrong.
+        source: io::Error,
+    },
     /// What lies where the socket is to be is not ours to take away.
     #[error("listen on {}: {why}; give the daemon another socket with --socket or --metrics-listen", path.display())]
     SocketTaken {
@@ -94,7 +102,7 @@ pub enum Error {
     Signals(io::Error),
     /// The server failed.
     #[error("serve the CRI: {0}")]
-    Serve(#[from] tonic::transport::Error),
+    Serve(#[from] orlop_cri::Error),
     /// The server ended by itself.
     #[error("serve the CRI: the server ended without being told to")]
     Ended,
@@ -127,6 +135,9 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
         Some(listen_on) => Some(Endpoint::open(listen_on).await?),
         None => None,
     };
+    let taken = |source| Error::StreamAddress { address: config.stream_listen, source };
+    let streams = TcpListener::bind(config.stream_listen).await.map_err(taken)?;
+    let streams_at = streams.local_addr().map_err(taken)?;
     let parts = Parts::open(config, failpoints)?;
     let (engine, recovered) = Engine::start(parts.ports()).await.map_err(part("engine"))?;
     let listener = listen(&config.socket)?;
@@ -137,7 +148,7 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
         user_namespaces: user_namespaces(Arc::clone(&parts.images)).await,
     };
     info!(
-        socket = %config.socket.display(), root = %config.root.display(), sandboxes = recovered.sandboxes,
+        socket = %config.socket.display(), streams = %streams_at, root = %config.root.display(), sandboxes = recovered.sandboxes,
         containers = recovered.containers, silent = recovered.silent, actions = recovered.actions.len(),
         set_aside = recovered.set_aside.len(), ms = began.elapsed().as_millis(),
         version = env!("CARGO_PKG_VERSION"), "serving"
@@ -155,7 +166,7 @@ pub async fn serve(config: &Config, failpoints: Rules) -> Result<(), Error> {
         }
     };
     let mut docker = std::pin::pin!(docker);
-    let mut server = std::pin::pin!(orlop_cri::serve(listener, facade, settings, requests, wait_for(end)));
+    let mut server = std::pin::pin!(orlop_cri::serve(listener, streams, facade, settings, requests, wait_for(end)));
     tokio::select! {
         ended = &mut server => return Err(ended.map_or_else(Error::Serve, |()| Error::Ended)),
         () = &mut docker => return Err(Error::Ended),

@@ -22,18 +22,27 @@ pub(crate) async fn exec_sync(cri: &Cri, request: ExecSyncRequest) -> Result<Exe
 
 /// Checks a request and returns how long it may take; zero is as long as it takes.
 fn check(request: &ExecSyncRequest) -> Result<Option<Duration>, Failure> {
-    let refused = |problem: &str| Err(Failure::new(ErrorKind::InvalidArgument, format!("exec: {problem}")));
-    if request.cmd.first().is_none_or(String::is_empty) {
-        return refused("cmd: is empty; name a program");
-    }
-    if request.cmd.iter().any(|word| word.contains('\0')) {
-        return refused("cmd: holds a NUL character");
-    }
+    check_command(&request.cmd)?;
     match u64::try_from(request.timeout) {
         Ok(0) => Ok(None),
         Ok(seconds) => Ok(Some(Duration::from_secs(seconds))),
-        Err(_) => refused("timeout: is below zero; use 0 to wait as long as it takes"),
+        Err(_) => Err(refused("timeout: is below zero; use 0 to wait as long as it takes")),
     }
+}
+
+/// Checks the program and its arguments.
+pub(crate) fn check_command(command: &[String]) -> Result<(), Failure> {
+    if command.first().is_none_or(String::is_empty) {
+        return Err(refused("cmd: is empty; name a program"));
+    }
+    if command.iter().any(|word| word.contains('\0')) {
+        return Err(refused("cmd: holds a NUL character"));
+    }
+    Ok(())
+}
+
+fn refused(problem: &str) -> Failure {
+    Failure::new(ErrorKind::InvalidArgument, format!("exec: {problem}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Containers.
 
+pub(crate) mod attach;
 pub(crate) mod create;
+pub(crate) mod exec;
 pub(crate) mod exec_sync;
 pub(crate) mod list;
 pub(crate) mod remove;
@@ -9,6 +11,7 @@ pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod streams;
 pub(crate) mod update;
 
 use crate::proto::ContainerState as Shown;
