@@ -90,8 +90,8 @@ async fn connection(socket: TcpStream, tokens: Arc<Tokens>) {
     let granted = Granted::default();
     {
         let service = service_fn(async |request| Ok::<_, Infallible>(answer(request, &tokens, &granted)));
+        // Without keep_alive(false): hyper would say Connection: close in place of Upgrade.
         let http = http1::Builder::new()
-            .keep_alive(false)
             .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(socket), service)
             .with_upgrades();

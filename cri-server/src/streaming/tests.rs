@@ -57,7 +57,10 @@ impl Served {
     async fn upgrade(&self, work: Work, protocols: &str) -> Peer {
         let path = self.path(work);
         let (head, socket) = self.request("POST", &path, &upgrade_headers(protocols)).await;
-        assert!(head.starts_with("HTTP/1.1 101 ") && head.to_lowercase().contains("upgrade: spdy/3.1"), "{head}");
+        let said = head.to_lowercase();
+        // Clients look at both.
+        assert!(said.starts_with("http/1.1 101 ") && said.contains("\r\nconnection: upgrade\r\n"), "{head}");
+        assert!(said.contains("\r\nupgrade: spdy/3.1\r\n"), "{head}");
         Peer::over(socket)
     }
 }
