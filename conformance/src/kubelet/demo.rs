@@ -16,8 +16,8 @@ const PORT: u16 = 18090;
 
 /// Shows it; returns whether all was as it should be and the host is as it was before.
 pub fn run(programs: &Programs) -> io::Result<bool> {
-    let begun = Instant::now();
     let stage = Stage::start(Which::Orlop, programs)?;
+    let begun = stage.begun;
     let told = format!("kubelet {} over {}", programs.version, stage.runtime().describe());
     tell("start", begun, &format!("{told}, node {NODE_ADDRESS}"));
     let shown = show(&stage);

@@ -65,8 +65,8 @@ pub fn run(options: &Options) -> io::Result<bool> {
     }
     // First: a baseline that can't be read should not cost a run.
     let baseline = Stored::read(BASELINE)?;
-    let begun = Instant::now();
     let stage = Stage::start(options.against, &programs)?;
+    let begun = stage.begun;
     let under = stage.runtime().describe();
     println!("kubelet {} over {under}, ready after {:.1} s", programs.version, begun.elapsed().as_secs_f64());
     let alone = if options.against == Which::Orlop { scenarios::ALONE } else { scenarios::ALONE_ON_PEER };

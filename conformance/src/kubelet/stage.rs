@@ -19,7 +19,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The link that carries the node's address.
 const LINK: &str = "node0";
@@ -30,6 +30,8 @@ const EMPTY_LIMIT: Duration = Duration::from_secs(90);
 
 /// Everything under test. Its parts are dropped in this order.
 pub struct Stage {
+    /// When its turn on this machine came.
+    pub begun: Instant,
     view: View,
     kubelet: Mutex<Kubelet>,
     client: Client,
@@ -49,6 +51,7 @@ impl Stage {
     pub fn start(which: Which, programs: &Programs) -> io::Result<Self> {
         let images = image::all()?;
         let guard = Guard::new();
+        let begun = Instant::now();
         let surroundings = Surroundings::with_images(&guard, &images)?;
         let (ground, image_host) = (Arc::clone(&surroundings.ground), host_of(&surroundings.reference));
         let undo = Undo::note(&ground)?;
@@ -59,6 +62,7 @@ impl Stage {
         let mut kubelet = Kubelet::new(programs.kubelet.clone(), Arc::clone(&ground));
         kubelet.start().map_err(io::Error::other)?;
         Ok(Self {
+            begun,
             view: View::of(Arc::clone(&ground))?,
             kubelet: Mutex::new(kubelet),
             client: runtime.client(),
