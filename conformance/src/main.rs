@@ -65,6 +65,8 @@ enum Suite {
 enum Measured {
     /// The calls of the CRI
     Cri(bench::Options),
+    /// The calls of `docker run --rm` and `docker ps`
+    Docker(bench::docker::Options),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Suite::Kubelet(options) => kubelet::run(&options),
         Suite::KubeletKeeper { journal } => kubelet::undo::keep(&journal),
         Suite::Bench { what: Measured::Cri(options) } => bench::run(&options),
+        Suite::Bench { what: Measured::Docker(options) } => bench::docker::run(&options),
         Suite::Enter(entry) => Err(root::run(&entry)),
         Suite::List => critest::list(),
     };

@@ -9,8 +9,8 @@ const BINARIES: &str = "ORLOP_BIN_DIR";
 /// The profile of the measuring program: as fast as a release, but it cleans up after a panic.
 const HARNESS: &str = "harness";
 
-/// Measures the calls of the CRI.
-pub fn cri(rest: &[String]) -> ExitCode {
+/// Measures the calls of one door: `cri` or `docker`.
+pub fn run(door: &str, rest: &[String]) -> ExitCode {
     // It installs what measuring needs; quiet and quick when all is there.
     let mut setup = Command::new(house::workspace().join("scripts/setup"));
     let mut daemons = cargo();
@@ -23,7 +23,7 @@ pub fn cri(rest: &[String]) -> ExitCode {
         }
     }
     let mut bench = Command::new(programs(HARNESS).join("orlop-conformance"));
-    bench.args(["bench", "cri"]).args(rest).env(BINARIES, programs("release"));
+    bench.args(["bench", door]).args(rest).env(BINARIES, programs("release"));
     match bench.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) | Err(_) => ExitCode::FAILURE,

@@ -60,6 +60,8 @@ enum Task {
 enum Measured {
     /// The calls of the CRI, turn by turn with containerd's
     Cri,
+    /// The calls of `docker run --rm` and `docker ps`, turn by turn with dockerd's
+    Docker,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -92,7 +94,8 @@ fn main() -> ExitCode {
         Task::VmTest => vm::run(),
         Task::VmGuest { orders, _rest } => vm::guest::run(&orders),
         Task::Conformance { suite, rest } => conformance(suite, &rest),
-        Task::Bench { what: Measured::Cri, rest } => bench::cri(&rest),
+        Task::Bench { what: Measured::Cri, rest } => bench::run("cri", &rest),
+        Task::Bench { what: Measured::Docker, rest } => bench::run("docker", &rest),
     }
 }
 

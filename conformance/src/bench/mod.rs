@@ -6,6 +6,7 @@
 
 mod clock;
 mod cross_check;
+pub mod docker;
 mod field;
 mod image;
 pub mod interrupt;

@@ -12,8 +12,10 @@ use std::sync::Arc;
 
 /// The registry that the suites name, or mean when they name none.
 const MIRRORED: [&str; 1] = ["docker.io"];
-/// Our Docker socket on the ground.
+/// The Docker socket on the ground: that of the peer is there, too.
 const SOCKET: &str = "run/docker.sock";
+/// Where ours shows its metrics.
+const METRICS: &str = "run/metrics.sock";
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -25,13 +27,12 @@ pub enum Which {
     Dockerd,
 }
 
-/// A Docker daemon on a ground, with a registry that answers for docker.io. Dropped, also half-way, it ends and cleans up.
-pub struct Subject {
+/// A Docker daemon on a ground, with a registry that answers for docker.io. Dropped, it removes what it holds and ends.
+pub struct Daemon {
     which: Which,
     ground: Arc<Ground>,
     orlop: Option<Orlop>,
     dockerd: Option<Dockerd>,
-    guard: Option<Guard>,
 }
 
 /// Our daemon. Its parts are dropped in this order.
@@ -40,26 +41,27 @@ struct Orlop {
     _surroundings: Surroundings,
 }
 
-// === impl Subject ===
+// === impl Daemon ===
 
-impl Subject {
+impl Daemon {
     /// Starts it, with a registry that holds the images.
-    pub fn start(which: Which, images: &[Image]) -> io::Result<Self> {
-        let guard = Guard::new();
-        let surroundings = Surroundings::with_images(&guard, images)?;
+    pub fn start(which: Which, guard: &Guard, images: &[Image]) -> io::Result<Self> {
+        let surroundings = Surroundings::with_images(guard, images)?;
         let ground = Arc::clone(&surroundings.ground);
-        let mut subject = Self { which, ground, orlop: None, dockerd: None, guard: Some(guard) };
+        let mut daemon = Self { which, ground, orlop: None, dockerd: None };
         match which {
             Which::Orlop => {
                 surroundings.mirror(&MIRRORED)?;
-                let socket = subject.socket().display().to_string();
-                let node = Node::prepare(Arc::clone(&subject.ground), &[("--docker-socket", &socket)]);
-                let orlop = subject.orlop.insert(Orlop { node, _surroundings: surroundings });
+                let path = |name: &str| daemon.ground.join(name).display().to_string();
+                let (socket, metrics) = (path(SOCKET), path(METRICS));
+                let settings = [("--docker-socket", socket.as_str()), ("--metrics-listen", &metrics)];
+                let node = Node::prepare(Arc::clone(&daemon.ground), &settings);
+                let orlop = daemon.orlop.insert(Orlop { node, _surroundings: surroundings });
                 orlop.node.try_start().map_err(io::Error::other)?;
             }
-            Which::Dockerd => subject.dockerd = Some(Dockerd::start(surroundings)?),
+            Which::Dockerd => daemon.dockerd = Some(Dockerd::start(surroundings)?),
         }
-        Ok(subject)
+        Ok(daemon)
     }
 
     /// Returns its ground.
@@ -70,6 +72,11 @@ impl Subject {
     /// Returns the path of its socket.
     pub fn socket(&self) -> PathBuf {
         self.ground.join(SOCKET)
+    }
+
+    /// Returns the path of the socket on which our daemon shows its metrics.
+    pub fn metrics(&self) -> PathBuf {
+        self.ground.join(METRICS)
     }
 
     /// Returns what it consists of, for a reader.
@@ -94,6 +101,40 @@ impl Subject {
         client.remove_containers()?;
         client.remove_images()
     }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.orlop.is_some() {
+            // The node itself drains only pods.
+            let _ = self.clear();
+        }
+        drop((self.orlop.take(), self.dockerd.take()));
+    }
+}
+
+/// A daemon and the guard that compares in the end. Dropped, also half-way, it ends and cleans up.
+pub struct Subject {
+    daemon: Option<Daemon>,
+    ground: Arc<Ground>,
+    which: Which,
+    guard: Option<Guard>,
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// Starts it, with a registry that holds the images.
+    pub fn start(which: Which, images: &[Image]) -> io::Result<Self> {
+        let guard = Guard::new();
+        let daemon = Daemon::start(which, &guard, images)?;
+        Ok(Self { ground: Arc::clone(daemon.ground()), daemon: Some(daemon), which, guard: Some(guard) })
+    }
+
+    /// Returns the daemon.
+    pub fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("a subject that was started has a daemon until it ends")
+    }
 
     /// Ends it, cleans up, and returns what was left: of the peer only outside its ground, which is its own affair.
     pub fn end(mut self) -> Vec<Leak> {
@@ -101,11 +142,7 @@ impl Subject {
     }
 
     fn clean(&mut self) -> Vec<Leak> {
-        if self.orlop.is_some() {
-            // The node itself drains only pods.
-            let _ = self.clear();
-        }
-        drop((self.orlop.take(), self.dockerd.take()));
+        drop(self.daemon.take());
         match (self.guard.take(), self.which) {
             (Some(guard), Which::Orlop) => guard.finish(),
             (Some(guard), Which::Dockerd) => guard.finish_except(&self.ground),

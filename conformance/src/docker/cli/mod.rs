@@ -9,7 +9,7 @@ mod stage;
 mod terminal;
 mod transcript;
 
-use super::subject::Subject;
+use super::subject::Daemon;
 use crate::report::{Report, Spec, State};
 use stage::Stage;
 use std::fs;
@@ -37,8 +37,8 @@ struct File {
 }
 
 /// Plays all scenes whose name contains the word; returns how each command went.
-pub fn play(subject: &Subject, only: Option<&str>, mode: Mode) -> io::Result<Report> {
-    let stage = Stage::set_up(subject)?;
+pub fn play(daemon: &Daemon, only: Option<&str>, mode: Mode) -> io::Result<Report> {
+    let stage = Stage::set_up(daemon)?;
     let mut specs = Vec::new();
     for mut file in read_scenes()?.into_iter().filter(|file| only.is_none_or(|word| file.name.contains(word))) {
         stage.clear()?;

@@ -49,7 +49,7 @@ const RULES: [Rule; 13] = [
     },
     // A port that the daemon chose; those of the script have four digits.
     Rule { name: "chosen ports", pattern: r":\d{5}\b", becomes: ":<port>" },
-    Rule { name: "sizes", pattern: r"\b\d+(\.\d+)?([kMG]i?)?B\b", becomes: "<size>" },
+    Rule { name: "sizes", pattern: r"\b\d+(\.\d+)?([kKMGT]i?)?B\b", becomes: "<size>" },
     Rule { name: "shares", pattern: r"\b\d+\.\d+%", becomes: "<share>" },
     // Columns are as wide as what stands in them.
     Rule { name: "widths of columns", pattern: r" {2,}", becomes: "  " },

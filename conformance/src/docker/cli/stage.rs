@@ -5,7 +5,7 @@ use super::run::{Ended, run};
 use super::terminal;
 use super::transcript::{Seen, Step};
 use crate::docker::dockerd;
-use crate::docker::subject::Subject;
+use crate::docker::subject::Daemon;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -19,7 +19,7 @@ const FOLDER: &str = "scene";
 
 /// A stage with a daemon behind it.
 pub struct Stage<'a> {
-    subject: &'a Subject,
+    daemon: &'a Daemon,
     rules: Rules,
 }
 
@@ -27,19 +27,19 @@ pub struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Sets it up.
-    pub fn set_up(subject: &'a Subject) -> io::Result<Self> {
-        let ground = subject.ground();
+    pub fn set_up(daemon: &'a Daemon) -> io::Result<Self> {
+        let ground = daemon.ground();
         for folder in ["bin", "config"] {
             fs::create_dir_all(ground.join(folder))?;
         }
         place_cli(&ground.join("bin/docker"))?;
         fs::write(ground.join("bin/words.sh"), WORDS)?;
-        Ok(Self { subject, rules: Rules::of(ground.path()) })
+        Ok(Self { daemon, rules: Rules::of(ground.path()) })
     }
 
     /// Gives the next scene an empty folder, and nothing of the one before.
     pub fn clear(&self) -> io::Result<()> {
-        self.subject.clear()?;
+        self.daemon.clear()?;
         let folder = self.folder();
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -72,18 +72,18 @@ impl<'a> Stage<'a> {
     }
 
     fn folder(&self) -> PathBuf {
-        self.subject.ground().join(FOLDER)
+        self.daemon.ground().join(FOLDER)
     }
 
     /// A shell in the daemon's network, which knows the CLI, the socket and the script's words.
     fn command(&self, program: &str, arguments: &[&str], words: &str) -> Command {
-        let ground = self.subject.ground();
+        let ground = self.daemon.ground();
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = ground.command(program);
         command.args(arguments).arg("-c").arg(format!(". {}; {words}", ground.join("bin/words.sh").display()));
         command.current_dir(self.folder());
         command.env("PATH", format!("{}:{path}", ground.join("bin").display()));
-        command.env("DOCKER_HOST", format!("unix://{}", self.subject.socket().display()));
+        command.env("DOCKER_HOST", format!("unix://{}", self.daemon.socket().display()));
         // Neither a person's settings nor hints to a person.
         command.env("DOCKER_CONFIG", ground.join("config")).env("DOCKER_CLI_HINTS", "false");
         command.env("HOME", ground.path()).env("TERM", "xterm").env("LC_ALL", "C").env("TZ", "UTC");

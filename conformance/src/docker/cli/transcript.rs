@@ -98,6 +98,7 @@ impl Scene {
     }
 
     /// Returns the steps.
+    #[cfg(test)]
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.items.iter().filter_map(|item| match item {
             Item::Step(step) => Some(step),
