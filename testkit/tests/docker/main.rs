@@ -1,4 +1,5 @@
 //! The stock docker CLI over a whole daemon, its spawner and its shims.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on says so at once, in its helpers too")]
 
 mod archive;
 mod foreground;
