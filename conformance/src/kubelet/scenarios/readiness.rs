@@ -14,7 +14,7 @@ pub fn play(stage: &Stage) -> Verdict {
     pod.until("it runs and is not ready", |state| {
         (state.phase() == "Running" && state.container("main")?.running() && !state.has("Ready")).then_some(())
     })?;
-    pod.exec("main", &["touch", "/tmp/www/ready"])?;
+    pod.exec("main", &["sh", "-c", "mkdir -p /tmp/www; touch /tmp/www/ready"])?;
     pod.until("it is ready", |state| state.has("Ready").then_some(()))?;
     pod.exec("main", &["rm", "/tmp/www/ready"])?;
     pod.until("it is not ready any more", |state| (!state.has("Ready")).then_some(()))?;
