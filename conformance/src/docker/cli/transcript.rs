@@ -91,7 +91,7 @@ impl Scene {
     /// Reads a scene; says which line is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut scene = Self::default();
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in text.split_terminator('\n').enumerate() {
             scene.take(line).map_err(|why| format!("line {}: {why}: {line}", number + 1))?;
         }
         Ok(scene)
