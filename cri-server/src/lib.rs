@@ -21,6 +21,7 @@ mod sandbox;
 mod schema;
 mod service;
 mod status;
+mod streamed;
 mod streaming;
 mod translate;
 

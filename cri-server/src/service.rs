@@ -5,12 +5,12 @@ use crate::proto::image_service_server::ImageService;
 use crate::proto::runtime_service_server::RuntimeService;
 use crate::request::{Effect, answer};
 use crate::streaming::Streaming;
-use crate::{Config, container, deadline, image, node, proto, request, sandbox};
+use crate::{Config, container, deadline, image, node, proto, request, sandbox, streamed};
 use orlop_model::{ErrorKind, Failure};
 use orlop_usecases::{ContainerView, Facade, SandboxView};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio_stream::Empty;
+use tokio_stream::{Empty, Iter};
 use tonic::{Request, Response, Status};
 
 /// What both services share.
@@ -28,13 +28,16 @@ pub(crate) struct Cri {
 
 /// What a stream that is not built yet would be.
 type NoStream<T> = Empty<Result<T, Status>>;
+/// A list in pieces, all of which are there.
+type Pieces<T> = Iter<std::vec::IntoIter<Result<T, Status>>>;
 
 /// Writes a service out of a table. `name: Request => Response, Effect, function` is answered by that function;
-/// `not_built` and `not_built_streams` say so. The kubelet knows UNIMPLEMENTED and falls back on it.
+/// `streamed` are answered in pieces; `not_built` and `not_built_streams` say so. The kubelet knows UNIMPLEMENTED and falls back on it.
 macro_rules! service {
     (
         $service:ident,
         built { $($built:ident: $asked:ident => $answered:ident, $effect:ident, $function:path;)* }
+        streamed { $($list:ident: $list_asked:ident => $list_answered:ident as $list_type:ident, $pieces:path;)* }
         not_built { $($missing:ident: $missing_asked:ident => $missing_answered:ident;)* }
         not_built_streams { $($stream:ident: $stream_asked:ident => $stream_answered:ident as $stream_type:ident;)* }
     ) => {
@@ -47,6 +50,18 @@ macro_rules! service {
                     let limit = deadline::of(asked.metadata());
                     let work = $function(self, asked.into_inner());
                     answer(self.next_request(), stringify!($built), Effect::$effect, limit, work).await
+                }
+            )*
+            $(
+                type $list_type = Pieces<proto::$list_answered>;
+
+                async fn $list(
+                    &self, asked: Request<proto::$list_asked>,
+                ) -> Result<Response<Self::$list_type>, Status> {
+                    let limit = deadline::of(asked.metadata());
+                    let work = $pieces(self, asked.into_inner());
+                    let pieces = answer(self.next_request(), stringify!($list), Effect::Looks, limit, work).await?;
+                    Ok(pieces.map(|pieces| tokio_stream::iter(pieces.into_iter().map(Ok).collect::<Vec<_>>())))
                 }
             )*
             $(
@@ -96,9 +111,21 @@ service! {
             container::update::update;
         reopen_container_log: ReopenContainerLogRequest => ReopenContainerLogResponse, Changes, container::reopen::reopen;
         exec_sync: ExecSyncRequest => ExecSyncResponse, Looks, container::exec_sync::exec_sync;
+        update_pod_sandbox_resources: UpdatePodSandboxResourcesRequest => UpdatePodSandboxResourcesResponse, Looks,
+            sandbox::update::update;
         exec: ExecRequest => ExecResponse, Looks, container::exec::exec;
         attach: AttachRequest => AttachResponse, Looks, container::attach::attach;
         port_forward: PortForwardRequest => PortForwardResponse, Looks, sandbox::port_forward::port_forward;
+    }
+    streamed {
+        stream_pod_sandboxes: StreamPodSandboxesRequest => StreamPodSandboxesResponse as StreamPodSandboxesStream,
+            streamed::sandboxes;
+        stream_containers: StreamContainersRequest => StreamContainersResponse as StreamContainersStream,
+            streamed::containers;
+        stream_container_stats: StreamContainerStatsRequest => StreamContainerStatsResponse
+            as StreamContainerStatsStream, streamed::container_stats;
+        stream_pod_sandbox_stats: StreamPodSandboxStatsRequest => StreamPodSandboxStatsResponse
+            as StreamPodSandboxStatsStream, streamed::sandbox_stats;
     }
     not_built {
         checkpoint_container: CheckpointContainerRequest => CheckpointContainerResponse;
@@ -106,15 +133,8 @@ service! {
         restore_pod: RestorePodRequest => RestorePodResponse;
         list_metric_descriptors: ListMetricDescriptorsRequest => ListMetricDescriptorsResponse;
         list_pod_sandbox_metrics: ListPodSandboxMetricsRequest => ListPodSandboxMetricsResponse;
-        update_pod_sandbox_resources: UpdatePodSandboxResourcesRequest => UpdatePodSandboxResourcesResponse;
     }
     not_built_streams {
-        stream_pod_sandboxes: StreamPodSandboxesRequest => StreamPodSandboxesResponse as StreamPodSandboxesStream;
-        stream_containers: StreamContainersRequest => StreamContainersResponse as StreamContainersStream;
-        stream_container_stats: StreamContainerStatsRequest => StreamContainerStatsResponse
-            as StreamContainerStatsStream;
-        stream_pod_sandbox_stats: StreamPodSandboxStatsRequest => StreamPodSandboxStatsResponse
-            as StreamPodSandboxStatsStream;
         stream_pod_sandbox_metrics: StreamPodSandboxMetricsRequest => StreamPodSandboxMetricsResponse
             as StreamPodSandboxMetricsStream;
         get_container_events: GetEventsRequest => ContainerEventResponse as GetContainerEventsStream;
@@ -130,10 +150,11 @@ service! {
         remove_image: RemoveImageRequest => RemoveImageResponse, Changes, image::remove::remove;
         image_fs_info: ImageFsInfoRequest => ImageFsInfoResponse, Looks, image::fs_info::fs_info;
     }
-    not_built {}
-    not_built_streams {
-        stream_images: StreamImagesRequest => StreamImagesResponse as StreamImagesStream;
+    streamed {
+        stream_images: StreamImagesRequest => StreamImagesResponse as StreamImagesStream, streamed::images;
     }
+    not_built {}
+    not_built_streams {}
 }
 
 /// Says that an RPC is not built, by the name it has in the proto file.

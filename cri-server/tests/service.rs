@@ -322,9 +322,28 @@ async fn what_is_not_built_says_so_by_name() {
     let checkpoint: Result<CheckpointContainerResponse, _> =
         served.runtime("CheckpointContainer", CheckpointContainerRequest::default()).await;
     check_refused(checkpoint, Code::Unimplemented, &["CheckpointContainer is not built yet"]);
-    let stream: Result<StreamImagesResponse, _> =
-        served.call("ImageService", "StreamImages", StreamImagesRequest::default()).await;
-    check_refused(stream, Code::Unimplemented, &["StreamImages is not built yet"]);
+    let stream: Result<ContainerEventResponse, _> =
+        served.runtime("GetContainerEvents", GetEventsRequest::default()).await;
+    check_refused(stream, Code::Unimplemented, &["GetContainerEvents is not built yet"]);
+    served.finish().await;
+}
+
+#[tokio::test]
+async fn lists_come_in_pieces_too_and_what_a_kubelet_did_to_a_pod_is_noted() {
+    let mut served = Served::start().await;
+    let pod = served.run(pod_config("web")).await.unwrap();
+    // One piece: a call that takes one answer takes it.
+    let images: StreamImagesResponse =
+        served.call("ImageService", "StreamImages", StreamImagesRequest::default()).await.unwrap();
+    assert_eq!(images.images.len(), 1);
+    let pods: StreamPodSandboxesResponse =
+        served.runtime("StreamPodSandboxes", StreamPodSandboxesRequest::default()).await.unwrap();
+    assert_eq!((pods.pod_sandboxes.len(), &pods.pod_sandboxes[0].id), (1, &pod));
+    let update = |id: &str| UpdatePodSandboxResourcesRequest { pod_sandbox_id: id.into(), ..Default::default() };
+    let _: UpdatePodSandboxResourcesResponse = served.runtime("UpdatePodSandboxResources", update(&pod)).await.unwrap();
+    let gone: Result<UpdatePodSandboxResourcesResponse, _> =
+        served.runtime("UpdatePodSandboxResources", update(&"e".repeat(64))).await;
+    check_refused(gone, Code::NotFound, &["eee"]);
     served.finish().await;
 }
 

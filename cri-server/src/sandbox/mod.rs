@@ -7,6 +7,7 @@ pub(crate) mod run;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod update;
 
 use crate::proto::PodSandboxState;
 use orlop_model::sandbox_state::SandboxState;

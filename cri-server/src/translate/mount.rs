@@ -3,7 +3,7 @@
 use super::path::absolute;
 use super::{Refused, Result, known, users};
 use crate::proto::{Mount as Asked, MountPropagation};
-use orlop_model::container::{Mount, MountAccess, Propagation};
+use orlop_model::container::{MissingSource, Mount, MountAccess, Propagation};
 use orlop_model::sandbox::IdMapping;
 
 /// Whether the node's kernel can make a mount read-only with all mounts below it: mount_setattr(2), Linux 5.12.
@@ -51,7 +51,9 @@ fn mount(i: usize, asked: &Asked, recursive: RecursiveReadOnly, pod: Option<IdMa
         (false, false) => MountAccess::ReadWrite,
     };
     let source = absolute(field("host_path"), &asked.host_path)?;
-    Ok(Mount { access, propagation, ids, ..Mount::new(target, source) })
+    // The interface asks for an error, but kubelets look at no path whose type the pod leaves open, and pods count on a folder.
+    let missing = MissingSource::MakeFolder;
+    Ok(Mount { access, propagation, missing, ids, ..Mount::new(target, source) })
 }
 
 /// Recursive read-only must be read-only and private; the interface says so.
@@ -94,7 +96,8 @@ mod tests {
             ((true, true, 0), MountAccess::ReadOnlyRecursive, Propagation::Private),
         ] {
             let asked = asked(|m| (m.readonly, m.recursive_read_only, m.propagation) = change);
-            let expected = Mount { access, propagation, ..Mount::new("/data", "/srv") };
+            let missing = MissingSource::MakeFolder;
+            let expected = Mount { access, propagation, missing, ..Mount::new("/data", "/srv") };
             assert_eq!(mounts(&asked, RecursiveReadOnly::Possible, None).unwrap(), [expected]);
         }
     }
