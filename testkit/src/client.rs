@@ -113,7 +113,7 @@ calls! { runtime:
     pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse;
     list_pod_sandbox_stats(ListPodSandboxStatsRequest) -> ListPodSandboxStatsResponse;
     update_runtime_config(UpdateRuntimeConfigRequest) -> UpdateRuntimeConfigResponse;
-    exec(ExecRequest) -> ExecResponse;
+    checkpoint_container(CheckpointContainerRequest) -> CheckpointContainerResponse;
 }
 
 calls! { images:

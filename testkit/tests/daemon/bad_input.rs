@@ -97,7 +97,7 @@ const BAD_CONTAINERS: &[Bad<v1::ContainerConfig>] = &[
         &[Code::NotFound],
         &["nobody"],
     ),
-    ("a mount from nowhere", |config| mount(config, "/not/there/at/all", "/mnt"), WRONG, &["/not/there/at/all"]),
+    ("a mount from nowhere", |config| mount(config, "/etc/passwd/below", "/mnt"), WRONG, &["/etc/passwd/below"]),
     ("a mount to a relative path", |config| mount(config, "/tmp", "mnt"), WRONG, &["mnt"]),
     ("a mount to nothing", |config| mount(config, "/tmp", ""), WRONG, &["container_path"]),
     ("a mount from a relative path", |config| mount(config, "tmp", "/mnt"), WRONG, &["tmp"]),

@@ -133,6 +133,28 @@ fn mounts_environment_and_user_are_as_asked() {
 }
 
 #[test]
+fn a_mount_whose_source_is_not_there_gets_a_folder_of_roots() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let lab = Lab::with_image();
+    let pod = Pod::run(&lab.node, "made");
+    let parent = lab.node.ground().join("tmp/parent");
+    let source = parent.join("made");
+    let mut config = container_config("made", &lab.image(), &["touch", "/made/file"]);
+    config.mounts = vec![v1::Mount {
+        container_path: "/made".to_owned(),
+        host_path: source.display().to_string(),
+        ..Default::default()
+    }];
+    let id = pod.create(config).unwrap();
+    pod.start(&id).unwrap();
+    assert_eq!(pod.ended(&id).exit_code, 0);
+    let made = std::fs::metadata(&source).unwrap();
+    assert_eq!((made.permissions().mode() & 0o7777, made.uid(), made.gid()), (0o755, 0, 0));
+    assert!(source.join("file").exists());
+    std::fs::remove_dir_all(parent).unwrap();
+}
+
+#[test]
 fn exec_that_takes_too_long_is_ended_with_everything_it_started() {
     let lab = Lab::with_image();
     let pod = Pod::run(&lab.node, "exec");
@@ -169,8 +191,8 @@ fn node_says_that_it_is_ready_and_what_it_is() {
 #[test]
 fn what_is_not_built_says_so() {
     let lab = Lab::start();
-    let request = v1::ExecRequest { container_id: "0".repeat(64), cmd: vec!["sh".to_owned()], ..Default::default() };
-    let status = lab.node.client().exec(request).unwrap_err();
+    let request = v1::CheckpointContainerRequest { container_id: "0".repeat(64), ..Default::default() };
+    let status = lab.node.client().checkpoint_container(request).unwrap_err();
     assert_eq!(status.code(), orlop_testkit::Code::Unimplemented, "{status}");
 }
 
