@@ -88,11 +88,11 @@ fn a_pod_whose_attach_hangs_can_be_stopped() {
     std::thread::scope(|scope| {
         let run = scope.spawn(|| Pod::run_with(&lab.node, pod_config(&lab.node, "hangs")));
         let folder = lab.node.ground().join("run/sandboxes");
-        let id = wait_until(ASKING_LIMIT, "the shim is there", || {
-            let entry =
-                std::fs::read_dir(&folder).ok()?.flatten().find(|entry| entry.path().join("shim.sock").exists())?;
-            entry.file_name().into_string().ok()
+        wait_until(ASKING_LIMIT, "the attach hangs", || {
+            lab.node.log_tail().contains("failpoint effect=sandbox.attach").then_some(())
         });
+        let entry = std::fs::read_dir(&folder).unwrap().next().expect("the shim is there").unwrap();
+        let id = entry.file_name().into_string().unwrap();
         let begun = Instant::now();
         let stop = v1::StopPodSandboxRequest { pod_sandbox_id: id };
         lab.node.client().stop_pod_sandbox(stop).unwrap();
