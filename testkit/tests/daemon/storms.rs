@@ -29,6 +29,13 @@ fn armed(failpoints: &str) -> Lab {
     lab
 }
 
+/// Waits until the failpoint has struck: until then nobody's pod is the one of this name.
+fn attach_is_held(node: &Node) {
+    wait_until(ASKING_LIMIT, "the attach is held", || {
+        node.log_tail().contains("failpoint effect=sandbox.attach").then_some(())
+    });
+}
+
 /// Asks for a pod, without more patience than that.
 fn ask(client: &Client, config: v1::PodSandboxConfig) -> Result<String, Status> {
     let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
@@ -60,6 +67,7 @@ fn a_storm_of_impatient_callers_makes_one_pod_and_no_name_is_stuck() {
     let node = &lab.node;
     let (told, other) = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| ask_until_served(node))).collect();
+        attach_is_held(node);
         // One who wants another pod of this name learns so at once, and needs no more patience than they.
         let client = node.client();
         let mut config = pod_config(node, "storm");
@@ -88,9 +96,7 @@ fn a_pod_whose_attach_hangs_can_be_stopped() {
     std::thread::scope(|scope| {
         let run = scope.spawn(|| Pod::run_with(&lab.node, pod_config(&lab.node, "hangs")));
         let folder = lab.node.ground().join("run/sandboxes");
-        wait_until(ASKING_LIMIT, "the attach hangs", || {
-            lab.node.log_tail().contains("failpoint effect=sandbox.attach").then_some(())
-        });
+        attach_is_held(&lab.node);
         let entry = std::fs::read_dir(&folder).unwrap().next().expect("the shim is there").unwrap();
         let id = entry.file_name().into_string().unwrap();
         let begun = Instant::now();
