@@ -135,7 +135,7 @@ fn end(child: &mut Child) {
 }
 
 /// Reads a stream to its end on a thread of its own, so that a full pipe holds nothing up.
-fn drain(stream: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+pub fn drain(stream: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {

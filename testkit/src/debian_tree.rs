@@ -56,6 +56,20 @@ impl DebianTree {
         Ok(Self { root: home.join("root"), versions })
     }
 
+    /// Links iptables to the one over nf_tables, as the script of its package would.
+    ///
+    /// # Errors
+    /// When the tree can't be written.
+    pub fn link_iptables(&self) -> io::Result<()> {
+        for name in ["iptables", "ip6tables"] {
+            match symlink(format!("{name}-nft"), self.root.join("usr/sbin").join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => (),
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the version of a package that is in it.
     #[must_use]
     pub fn version(&self, package: &str) -> &str {

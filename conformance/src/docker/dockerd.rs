@@ -24,8 +24,6 @@ const TOLD: [&str; 4] = ["docker.io", "containerd", "runc", "iptables"];
 const PLACES: [(&str, &str); 3] = [("run", "/run"), ("root", "/var/lib/docker"), ("etc/docker", "/etc/docker")];
 /// Folders that the tree must have for that.
 const FOLDERS: [&str; 2] = ["var/lib/docker", "etc/docker"];
-/// Names that a package's script links to the programs on nf_tables.
-const ALTERNATIVES: [(&str, &str); 2] = [("iptables", "iptables-nft"), ("ip6tables", "ip6tables-nft")];
 /// Where its socket is on the ground.
 const SOCKET: &str = "run/docker.sock";
 /// The longest until it answers.
@@ -126,13 +124,7 @@ impl Drop for Dockerd {
 /// Returns the tree, with what the scripts of its packages would have added.
 pub fn tree() -> io::Result<DebianTree> {
     let tree = DebianTree::of(SUITE, &PACKAGES, &FOLDERS)?;
-    for (name, target) in ALTERNATIVES {
-        let link = tree.root.join("usr/sbin").join(name);
-        match std::os::unix::fs::symlink(target, &link) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Ok(()) | Err(_) => (),
-        }
-    }
+    tree.link_iptables()?;
     Ok(tree)
 }
 

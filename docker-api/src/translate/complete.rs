@@ -3,6 +3,7 @@
 use super::limits;
 use crate::dto::config::{Config, CreateRequest};
 use orlop_model::ContainerId;
+use orlop_model::container::{MASKED_PATHS, READONLY_PATHS};
 use orlop_model::image::Image;
 use serde::Deserialize;
 
@@ -10,24 +11,6 @@ use serde::Deserialize;
 pub(crate) const SHORT_ID: usize = 12;
 /// Bytes of `/dev/shm` when nothing is said.
 pub(crate) const SHM_BYTES: i64 = 64 << 20;
-
-/// What `/proc` and `/sys` hide when nothing is said, as dockerd shows it.
-const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-/// What can't be written when nothing is said.
-const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The part of an image's config that is a container's default.
 #[derive(Debug, Default, Deserialize)]
@@ -137,7 +120,7 @@ pub(crate) fn with_defaults(asked: &mut CreateRequest, id: &ContainerId, node: &
 
 /// Returns the paths that inspect shows as hidden and as read-only.
 pub(crate) fn shown_paths(asked: Option<&Vec<String>>, privileged: bool, masked: bool) -> Option<Vec<String>> {
-    let default = if masked { MASKED } else { READONLY };
+    let default: &[&str] = if masked { &MASKED_PATHS } else { &READONLY_PATHS };
     match asked {
         _ if privileged => None,
         Some(asked) => Some(asked.clone()),

@@ -12,7 +12,7 @@ mod tree;
 pub(crate) use path::components;
 pub(crate) use tree::{is_opaque, times};
 
-use crate::tar::{Archive, Entry, Kind, TarError};
+use crate::tar::{Archive, Entry, Kind, PourError, TarError};
 use path::{Meaning, Target};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -257,20 +257,10 @@ impl Layer<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(ApplyError::write(path, "make file"))?;
-        loop {
-            let count = self.archive.read_data(&mut self.buffer)?;
-            if count == 0 {
-                break;
-            }
-            let mut rest = &self.buffer[..count];
-            while !rest.is_empty() {
-                match rustix::io::write(&file, rest) {
-                    Ok(written) => rest = &rest[written..],
-                    Err(Errno::INTR) => {}
-                    Err(error) => return Err(ApplyError::write(path, "write file")(error)),
-                }
-            }
-        }
+        self.archive.pour(&mut self.buffer, file.as_fd()).map_err(|error| match error {
+            PourError::Read(error) => ApplyError::Tar(error),
+            PourError::Write(errno) => ApplyError::write(path, "write file")(errno),
+        })?;
         self.applied.bytes += entry.size.next_multiple_of(BLOCK_BYTES);
         describe_open(file.as_fd(), path, entry)?;
         rustix::fs::futimens(&file, &times(entry.modified)).map_err(ApplyError::write(path, "set time"))

@@ -10,7 +10,7 @@ use super::root::{Last, Root, is_folder, of_path, refuse_kernels, set_mode};
 use crate::apply::{components, describe_open, times};
 use crate::error::Error;
 use crate::remove_tree::remove_tree;
-use crate::tar::{Archive, Entry, Kind, Modified, TarError};
+use crate::tar::{Archive, Entry, Kind, Modified, PourError, TarError};
 use flate2::bufread::MultiGzDecoder;
 use orlop_model::files::{Overwrite, Unpack};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
@@ -220,20 +220,10 @@ impl Unpacker<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed(&entry.path, "make file", errno))?;
-        loop {
-            let count = self.archive.read_data(&mut self.buffer).map_err(of_tar)?;
-            if count == 0 {
-                break;
-            }
-            let mut rest = &self.buffer[..count];
-            while !rest.is_empty() {
-                match rustix::io::write(&file, rest) {
-                    Ok(written) => rest = &rest[written..],
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(failed(&entry.path, "write", errno)),
-                }
-            }
-        }
+        self.archive.pour(&mut self.buffer, file.as_fd()).map_err(|error| match error {
+            PourError::Read(error) => of_tar(error),
+            PourError::Write(errno) => failed(&entry.path, "write", errno),
+        })?;
         describe_open(file.as_fd(), &entry.path, entry).map_err(of_describing)?;
         rustix::fs::futimens(&file, &times(entry.modified))
             .map_err(|errno| failed(&entry.path, "set the time of", errno))

@@ -9,7 +9,7 @@ mod pax;
 mod reader;
 pub(crate) mod writer;
 
-pub(crate) use reader::Archive;
+pub(crate) use reader::{Archive, PourError};
 
 /// Why an archive can't be read on.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,9 @@
 use super::header::{BLOCK, Header};
 use super::pax::{self, Pax};
 use super::{Entry, Kind, TarError};
+use rustix::io::Errno;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 
 /// Largest name or extended header that stands in a member of its own. Go's reader has the same bound.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
@@ -186,6 +188,35 @@ impl<'a> Archive<'a> {
             count => {
                 self.data_left -= count as u64;
                 Ok(count)
+            }
+        }
+    }
+}
+
+/// Why a member's data did not get into a file.
+#[derive(Debug)]
+pub(crate) enum PourError {
+    /// The archive can't be read.
+    Read(TarError),
+    /// The file can't be written.
+    Write(Errno),
+}
+
+impl Archive<'_> {
+    /// Writes the rest of the current member's data to a file, by way of a buffer.
+    pub(crate) fn pour(&mut self, buffer: &mut [u8], file: BorrowedFd<'_>) -> Result<(), PourError> {
+        loop {
+            let count = self.read_data(buffer).map_err(PourError::Read)?;
+            if count == 0 {
+                return Ok(());
+            }
+            let mut rest = &buffer[..count];
+            while !rest.is_empty() {
+                match rustix::io::write(file, rest) {
+                    Ok(written) => rest = &rest[written..],
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(PourError::Write(errno)),
+                }
             }
         }
     }

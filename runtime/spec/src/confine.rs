@@ -2,7 +2,7 @@
 
 use crate::inputs::{NodeDevice, NodeDeviceKind};
 use crate::{Inputs, SpecError};
-use orlop_model::container::{DeviceKind, DeviceRule, SeccompProfile, Security};
+use orlop_model::container::{DeviceKind, DeviceRule, MASKED_PATHS, READONLY_PATHS, SeccompProfile, Security};
 use orlop_plan::oci::{Capabilities, Device, DeviceCgroup, LinuxSeccomp};
 use orlop_plan::{capability, path, seccomp};
 
@@ -23,26 +23,6 @@ const DEFAULT: [&str; 14] = [
     "SETUID",
     "SYS_CHROOT",
 ];
-
-/// Paths hidden from a container: what the kernel says of the whole node and its hardware. Powercap and interrupts are side
-/// channels (GHSA-7ww5-4wqc-m92c).
-const MASKED: [&str; 12] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-
-/// Paths that would change the node when written.
-const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Devices that a container may use: those it has by default, its terminals; making nodes of others is harmless, since they
 /// can't be opened.
@@ -111,12 +91,12 @@ fn full_name(name: &str) -> String {
 
 /// Returns the paths hidden.
 pub(crate) fn masked(security: &Security) -> Vec<String> {
-    paths(security, &security.masked_paths, &MASKED)
+    paths(security, &security.masked_paths, &MASKED_PATHS)
 }
 
 /// Returns the paths that can't be written.
 pub(crate) fn readonly(security: &Security) -> Vec<String> {
-    paths(security, &security.readonly_paths, &READONLY)
+    paths(security, &security.readonly_paths, &READONLY_PATHS)
 }
 
 fn paths(security: &Security, own: &Option<Vec<String>>, default: &[&str]) -> Vec<String> {

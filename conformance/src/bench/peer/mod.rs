@@ -29,8 +29,6 @@ const PLACES: [(&str, &str); 5] = [
 ];
 /// Folders that the tree must have for that.
 const FOLDERS: [&str; 4] = ["var/lib/containerd", "var/lib/cni", "etc/containerd", "etc/cni/net.d"];
-/// Names that a package's script links to the programs on nf_tables.
-const ALTERNATIVES: [(&str, &str); 2] = [("iptables", "iptables-nft"), ("ip6tables", "ip6tables-nft")];
 /// containerd's configuration and that of its network.
 const CONFIG: &str = include_str!("containerd.toml");
 const NETWORK: &str = include_str!("10-bridge.conflist");
@@ -159,13 +157,7 @@ impl Drop for Peer {
 /// Returns the tree, with what the scripts of its packages would have added.
 fn tree() -> io::Result<DebianTree> {
     let tree = DebianTree::of(SUITE, &PACKAGES, &FOLDERS)?;
-    for (name, target) in ALTERNATIVES {
-        let link = tree.root.join("usr/sbin").join(name);
-        match std::os::unix::fs::symlink(target, &link) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Ok(()) | Err(_) => (),
-        }
-    }
+    tree.link_iptables()?;
     Ok(tree)
 }
 

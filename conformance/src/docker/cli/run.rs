@@ -1,8 +1,9 @@
 //! Runs one command of the script to its end, with all that it started.
 
+use crate::script::drain;
 use orlop_testkit::wait_for;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -47,17 +48,6 @@ pub fn end(child: &mut Child, limit: Duration) -> io::Result<i32> {
         (None, ..) => LATE,
         (Some(_), Some(code), _) => code,
         (Some(_), None, signal) => -signal.unwrap_or_default(),
-    })
-}
-
-/// Reads a stream to its end on a thread of its own, so that a full pipe holds nothing up.
-fn drain(stream: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut stream) = stream {
-            let _ = stream.read_to_end(&mut bytes);
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
     })
 }
 
