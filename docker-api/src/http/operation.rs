@@ -59,6 +59,8 @@ pub(crate) enum Operation {
     VolumeInspect,
     VolumePrune,
     NetworkPrune,
+    PluginList,
+    PluginInspect,
 }
 
 /// What a method and a path mean.
@@ -334,11 +336,11 @@ const TABLE: &[Line] = &[
     later("GET", "/containers/*/checkpoints"),
     later("POST", "/containers/*/checkpoints"),
     later("DELETE", "/containers/*/checkpoints/*"),
-    later("GET", "/plugins"),
+    line("GET", "/plugins", Operation::PluginList, &[("filters", Honoured)]),
     later("GET", "/plugins/privileges"),
     later("POST", "/plugins/pull"),
     later("POST", "/plugins/create"),
-    later("GET", "/plugins/**/json"),
+    line("GET", "/plugins/**/json", Operation::PluginInspect, &[]),
     later("POST", "/plugins/**/enable"),
     later("POST", "/plugins/**/disable"),
     later("POST", "/plugins/**/upgrade"),

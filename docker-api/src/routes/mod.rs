@@ -4,6 +4,7 @@ pub(crate) mod containers;
 mod exec;
 mod images;
 pub(crate) mod networks;
+mod plugins;
 mod system;
 mod volumes;
 
@@ -27,6 +28,8 @@ pub(crate) async fn answer(operation: O, call: Call) -> Answered {
         O::VolumeList => volumes::list(&call),
         O::VolumeInspect => volumes::inspect(&call),
         O::VolumePrune => volumes::prune(&call),
+        O::PluginList => plugins::list(&call),
+        O::PluginInspect => plugins::inspect(&call),
         O::DiskUsage => system::disk_usage::answer(&call).await,
         O::ContainerList => containers::list::answer(&call).await,
         O::ContainerCreate => containers::create::answer(call).await,

@@ -33,6 +33,7 @@ fn bad_requests_are_refused_and_leave_nothing() {
         (&["network", "create", "n"], 1, "is not built yet in orlop"),
         (&["volume", "create", "v"], 1, "is not built yet in orlop"),
         (&["network", "inspect", "nosuch"], 1, "network nosuch not found"),
+        (&["inspect", "nosuch"], 1, "No such object: nosuch"),
         (&["ps", "--filter", "nosuch=x"], 1, "invalid filter 'nosuch'"),
     ];
     for (args, code, says) in cases {
