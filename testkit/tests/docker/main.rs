@@ -3,7 +3,9 @@
 
 mod archive;
 mod foreground;
+mod killed;
 mod life;
+mod look;
 mod networks;
 mod one_store;
 mod policies;

@@ -1,35 +1,8 @@
 //! Policies over a whole daemon: what is asked for is kept, also by the daemon after one that was killed.
 
-use orlop_testkit::docker::Docker;
+use super::look::{LIMIT, becomes, end, pid, state};
 use orlop_testkit::lab::Lab;
 use orlop_testkit::wait_until;
-use rustix::process::{Pid, Signal, kill_process};
-use std::time::Duration;
-
-/// How long a policy may take; pauses before restarts are within a second here.
-const LIMIT: Duration = Duration::from_secs(20);
-
-fn state(docker: &Docker<'_>, name: &str, format: &str) -> String {
-    docker.ok(["inspect", name, "--format", format])
-}
-
-fn pid(docker: &Docker<'_>, name: &str) -> i32 {
-    state(docker, name, "{{.State.Pid}}").parse().unwrap()
-}
-
-/// Ends a container's first process, and waits until the kernel has forgotten it.
-fn end(pid: i32) {
-    let process = Pid::from_raw(pid).unwrap();
-    kill_process(process, Signal::KILL).unwrap();
-    wait_until(LIMIT, "its process is gone", || kill_process(process, Signal::CONT).is_err().then_some(()));
-}
-
-fn becomes(docker: &Docker<'_>, name: &str, format: &str, expected: &str) {
-    wait_until(LIMIT, &format!("{name} becomes {expected}"), || {
-        let said = docker.run(["inspect", name, "--format", format]);
-        (said.stdout.trim_end() == expected).then_some(())
-    });
-}
 
 #[test]
 fn what_died_while_no_daemon_ran_is_started_again_or_removed_and_the_rest_never_notices() {
