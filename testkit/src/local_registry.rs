@@ -2,7 +2,7 @@
 
 use crate::ground::Ground;
 use crate::wait::wait_for;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -37,9 +37,10 @@ impl LocalRegistry {
                 storage.display()
             ),
         )?;
-        let log = File::create(ground.join("registry.log"))?;
+        // It tells on its standard output who asked for what.
+        let log = OpenOptions::new().create(true).append(true).open(ground.join("registry.log"))?;
         let mut command = ground.command("docker-registry");
-        command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command
             .spawn()
             .map_err(|e| io::Error::other(format!("start docker-registry: {e}; scripts/setup installs it")))?;

@@ -182,7 +182,13 @@ impl<'a> Pod<'a> {
         CLASSES.iter().map(|class| pods.join(class).join(format!("pod{uid}"))).find(|folder| folder.exists())
     }
 
-    /// Returns its processes: ids, and when each was started.
+    /// Returns its processes, of which there must be one at least.
+    pub fn living(&self) -> Verdict<BTreeSet<(u32, u64)>> {
+        let processes = self.processes();
+        if processes.is_empty() { Err(format!("{} has no process", self.name)) } else { Ok(processes) }
+    }
+
+    /// Returns its processes: ids, and when each was started. None when it is unknown, or gone.
     pub fn processes(&self) -> BTreeSet<(u32, u64)> {
         let pids: Vec<u32> = self.cgroup("memory").iter().flat_map(|folder| processes_of(folder)).collect();
         let identity = |pid| orlop_testkit::guard::Process::read(pid).map(|process| (pid, process.started));

@@ -4,6 +4,7 @@ use crate::kubelet::pod::Pod;
 use crate::kubelet::state::PodState;
 use crate::script::{Verdict, same};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 /// A pod as it was.
 pub struct Alike {
@@ -13,10 +14,15 @@ pub struct Alike {
 }
 
 impl Alike {
-    /// Notes a pod once it is ready. Its programs must have started all the processes that they will.
+    /// Notes a pod once it is ready.
     pub fn of(pod: &Pod<'_>) -> Verdict<Self> {
         let state = pod.ready()?;
-        Ok(Self { address: state.address().to_owned(), containers: containers(&state), processes: pod.processes() })
+        let (containers, processes) = (containers(&state), first_processes(pod));
+        // A runtime may keep a process of its own in the pod.
+        if processes.len() < containers.len() {
+            return Err(format!("{} has {} containers and the processes {processes:?}", pod.name, containers.len()));
+        }
+        Ok(Self { address: state.address().to_owned(), containers, processes })
     }
 
     /// Succeeds when the pod is ready again with the same address, containers, restart counts and processes.
@@ -25,11 +31,18 @@ impl Alike {
         let what = |thing: &str| format!("{thing} of {}", pod.name);
         same(&what("the address"), state.address(), self.address.as_str())?;
         same(&what("ids and restarts"), containers(&state), self.containers.clone())?;
-        // Those of probes come and go.
-        let now = pod.processes();
-        let missing: Vec<_> = self.processes.difference(&now).collect();
-        if missing.is_empty() { Ok(()) } else { Err(format!("processes of {} are gone: {missing:?}", pod.name)) }
+        same(&what("the first processes"), first_processes(pod), self.processes.clone())
     }
+}
+
+/// Returns the first process of each container, by the number it has inside. Those of probes and of shells come and go.
+fn first_processes(pod: &Pod<'_>) -> BTreeSet<(u32, u64)> {
+    let is_first = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        numbers.and_then(|numbers| numbers.split_whitespace().last()) == Some("1")
+    };
+    pod.processes().into_iter().filter(|(pid, _)| is_first(pid)).collect()
 }
 
 fn containers(state: &PodState) -> BTreeMap<String, (String, u64)> {

@@ -26,7 +26,7 @@ pub fn play(stage: &Stage) -> Verdict {
     let starts =
         wait(LIMIT, || Some(numbers(&pod.log_of("main", 2)?)).filter(|starts| starts.len() == 3))?.unwrap_or_default();
     match starts[..] {
-        [_, second, third] if third - second >= FIRST_PAUSE => Ok(()),
+        [first, second, third] if third - second >= FIRST_PAUSE && third - second > second - first => Ok(()),
         [..] => Err(format!("it was started at the seconds {starts:?}")),
     }
 }

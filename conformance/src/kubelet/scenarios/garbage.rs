@@ -25,6 +25,9 @@ pub fn play(stage: &Stage) -> Verdict {
     // The one that runs or waits, and one dead one a container: the default of kubelets.
     let few = wait(COLLECTED_LIMIT, || (containers(stage, &uid)? <= 2).then_some(()))?;
     few.ok_or_else(|| format!("there are still {:?} containers", containers(stage, &uid)))?;
+    same("whether what lives is still there", containers(stage, &uid).unwrap_or_default() >= 1, true)?;
+    same("sandboxes of the living pod", sandboxes(stage, &uid), Some(1))?;
+    same("whether its logs are there", logs.exists(), true)?;
     pod.remove()?;
     let none = wait(COLLECTED_LIMIT, || {
         (containers(stage, &uid)? == 0 && sandboxes(stage, &uid)? == 0 && !logs.exists()).then_some(())

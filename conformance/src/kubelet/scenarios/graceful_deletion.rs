@@ -27,7 +27,7 @@ pub fn play(stage: &Stage) -> Verdict {
     let polite = ask("heeds-term", LONG, "exit 0")?;
     deaf.ready()?;
     polite.ready()?;
-    let processes: Vec<(u32, u64)> = deaf.processes().into_iter().chain(polite.processes()).collect();
+    let processes: Vec<(u32, u64)> = deaf.living()?.into_iter().chain(polite.living()?).collect();
     let took = deaf.remove()?;
     if took < Duration::from_secs(SHORT) || took > Duration::from_secs(SHORT) + OVERHEAD_MAX {
         return Err(format!("the one that ignores SIGTERM was gone after {took:?}, with a grace of {SHORT} s"));

@@ -19,7 +19,7 @@ pub fn play(stage: &Stage) -> Verdict {
     let state = pod.ready()?;
     // Without an API server a kubelet gives such a pod no address; its namespace says whose network it is in.
     same("the pod's address", state.address(), "")?;
-    for (pid, _) in pod.processes() {
+    for (pid, _) in pod.living()? {
         let namespace =
             fs::metadata(format!("/proc/{pid}/ns/net")).map(|metadata| metadata.ino()).map_err(|e| e.to_string());
         same("the process's network namespace", namespace, Ok(stage.ground().netns_inode()))?;

@@ -1,6 +1,6 @@
 //! Logs through the kubelet: all, the last lines, those since a while, with times, of the attempt before, and followed.
 
-use crate::kubelet::pod::{Pod, container};
+use crate::kubelet::pod::{LIMIT, Pod, container, wait};
 use crate::kubelet::stage::Stage;
 use crate::script::{Verdict, same};
 use serde_json::json;
@@ -26,6 +26,8 @@ pub fn play(stage: &Stage) -> Verdict {
     same("all of it", all.contains("line 1\nline 2\nline 3\n") && all.contains("warning\n"), true)?;
     same("the last two", text("tailLines=2")?.lines().count(), 2)?;
     same("those since an hour", text("sinceSeconds=3600")?.as_str(), all.as_str())?;
+    let nothing = wait(LIMIT, || text("sinceSeconds=1").ok().filter(String::is_empty))?;
+    same("those since a second, after some", nothing.as_deref(), Some(""))?;
     same("its first bytes", text("limitBytes=6")?.as_str(), "line 1")?;
     same("the attempt before", text("previous=true")?.as_str(), "before\n")?;
     let timed = text("timestamps=true")?;

@@ -1,4 +1,5 @@
-//! A sidecar (an init container that is always restarted) starts before the others, is restarted alone, and ends after them.
+//! Sidecars (init containers that are always restarted) start in order before the others, are restarted alone, and end after
+//! them, the last one first.
 
 use crate::kubelet::pod::{Pod, container, with};
 use crate::kubelet::stage::Stage;
@@ -19,24 +20,29 @@ pub fn play(stage: &Stage) -> Verdict {
     };
     let probe = json!({"exec": {"command": ["test", "-e", "/tmp/up"]}, "periodSeconds": 1, "timeoutSeconds": 10,
                        "failureThreshold": 60});
-    let sidecar = with(step("sidecar", &tells("sidecar")), json!({"restartPolicy": "Always", "startupProbe": probe}));
+    let sidecar =
+        |name: &str| with(step(name, &tells(name)), json!({"restartPolicy": "Always", "startupProbe": probe}));
     let spec = json!({
         "terminationGracePeriodSeconds": 30,
-        "initContainers": [step("before", "echo before >> /v/order"), sidecar, step("after", "echo after >> /v/order")],
+        "initContainers": [
+            step("before", "echo before >> /v/order"), sidecar("sidecar"),
+            step("between", "echo between >> /v/order"), sidecar("another"),
+        ],
         "containers": [step("main", &tells("main"))],
         "volumes": [{"name": "v", "hostPath": {"path": folder.display().to_string()}}],
     });
     let pod = Pod::ask(stage, "sidecar", spec)?;
     pod.ready()?;
     let order = || fs::read_to_string(folder.join("order")).unwrap_or_default();
-    same("the order of starts", order().as_str(), "before\nsidecar\nafter\nmain\n")?;
+    same("the order of starts", order().as_str(), "before\nsidecar\nbetween\nanother\nmain\n")?;
     pod.exec("sidecar", &["touch", "/tmp/die"])?;
     let restarts = pod.until("the sidecar was started again", |state| {
-        let (sidecar, main) = (state.container("sidecar")?, state.container("main")?);
-        (sidecar.restarts() == 1 && sidecar.running() && sidecar.started()).then(|| main.restarts())
+        let sidecar = state.container("sidecar").filter(|sidecar| sidecar.restarts() == 1 && sidecar.started())?;
+        let others = [state.container("another")?, state.container("main")?];
+        sidecar.running().then(|| others.map(|other| other.restarts()))
     })?;
-    same("restarts of the main container", restarts, 0)?;
+    same("restarts of the others", restarts, [0, 0])?;
     pod.remove()?;
-    let expected = "before\nsidecar\nafter\nmain\nsidecar\nmain ends\nsidecar ends\n";
+    let expected = "before\nsidecar\nbetween\nanother\nmain\nsidecar\nmain ends\nanother ends\nsidecar ends\n";
     same("the order of all", order().as_str(), expected)
 }

@@ -32,7 +32,7 @@ pub fn play(stage: &Stage) -> Verdict {
         let owned = |name: &str| log.lines().any(|line| line.ends_with(name) && line.contains(" 0        0 "));
         same("whether root owns its files inside", (owned("/v/mine"), owned("/etc/passwd")), (true, true))?;
         // The kernel knows the process by its outer user.
-        for (pid, _) in pod.processes() {
+        for (pid, _) in pod.living()? {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             holds("the process's status outside", &status, &[&format!("Uid:\t{outside}\t")])?;
         }
