@@ -67,7 +67,7 @@ impl Shared {
         self.disk.settle(ingest.path(), &place)
     }
 
-    fn container(&self, id: &ContainerId) -> Result<Arc<ContainerRecord>, Error> {
+    pub(crate) fn container(&self, id: &ContainerId) -> Result<Arc<ContainerRecord>, Error> {
         let found = self.ledger().containers.get(id).cloned();
         found.ok_or_else(|| Error::Missing { what: format!("container {id} has no writable layer") })
     }

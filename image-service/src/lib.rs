@@ -10,6 +10,7 @@
 mod apply;
 mod archive;
 mod challenge;
+mod changes;
 mod clients;
 mod commit;
 mod containers;

@@ -16,7 +16,7 @@ use crate::sweep;
 use crate::tokens::Tokens;
 use crate::trash::Trash;
 use orlop_model::container::{Mount, RootfsAccess};
-use orlop_model::files::{FileStat, Packing, Unpack};
+use orlop_model::files::{FileChange, FileStat, Packing, Unpack};
 use orlop_model::image::{FsUsage, Image, ImageConfig};
 use orlop_model::image_removal::{Removal, Removed};
 use orlop_model::ports::{Answer, Failpoints, Images, PullListener, Unhindered};
@@ -272,6 +272,11 @@ impl Images for Store {
         containers: &'a [ContainerId],
     ) -> Answer<'a, Result<Vec<Option<LayerUsage>>, Failure>> {
         Box::pin(async move { Ok(self.shared.layer_usage(containers).await) })
+    }
+
+    fn changes<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<Vec<FileChange>, Failure>> {
+        let container = container.clone();
+        self.run(move |shared| shared.changes(&container))
     }
 
     fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<(), Failure>> {

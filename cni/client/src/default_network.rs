@@ -96,9 +96,10 @@ impl DefaultNetwork {
             NamespaceScope::Sandbox => {}
         }
         let tried = || format!("attach sandbox {id} to");
+        let mac = spec.mac.map(orlop_netlink::link::Mac);
         let ports = AskedPorts::parse(&spec.ports).map_err(|error| self.failed(&tried(), error))?;
         let owned = id.clone();
-        let attached = self.worker.run(ATTACH_WAIT, move |node| node.attach(&owned, &ports, inside)).await;
+        let attached = self.worker.run(ATTACH_WAIT, move |node| node.attach(&owned, &ports, mac, inside)).await;
         attached.map(|attachment| vec![attachment]).map_err(|error| self.failed(&tried(), error))
     }
 

@@ -15,6 +15,7 @@ use orlop_model::effect::NetworkEffect as Part;
 use orlop_model::ports::NetworkNamespace;
 use orlop_model::sandbox_state::Attachment;
 use orlop_model::usage::InterfaceUsage;
+use orlop_netlink::link::Mac;
 use orlop_netlink::nft::NftSocket;
 use orlop_netlink::{Cidr, LinkName, RouteSocket, Traffic};
 use std::collections::{BTreeSet, HashMap};
@@ -71,6 +72,7 @@ impl Node {
         &mut self,
         id: &SandboxId,
         ports: &AskedPorts,
+        mac: Option<Mac>,
         inside: NetworkNamespace,
     ) -> Result<Attachment, Error> {
         let mut pod = RouteSocket::over(inside.route_socket).map_err(Error::PodSocket)?;
@@ -79,8 +81,8 @@ impl Node {
         self.ensure()?;
         // The reservations are the journal: written before anything leads to the pod, and erased when nothing does any more.
         // Whatever a crash leaves between is found by them, and detached.
-        match self.connect(id, ports, inside.namespace.as_fd(), &mut pod) {
-            Ok(addresses) => Ok(self.attachment(id, &addresses)),
+        match self.connect(id, ports, mac, inside.namespace.as_fd(), &mut pod) {
+            Ok(addresses) => Ok(self.attachment(id, &addresses, mac)),
             Err(error) => Err(self.undo(id, error)),
         }
     }
@@ -92,14 +94,15 @@ impl Node {
         Ok(loopback::up(&mut pod)?)
     }
 
-    fn attachment(&self, id: &SandboxId, addresses: &[Cidr]) -> Attachment {
+    fn attachment(&self, id: &SandboxId, addresses: &[Cidr], mac: Option<Mac>) -> Attachment {
+        let mac = mac.or_else(|| addresses.first().map(|own| bridge::mac(own.address())));
         Attachment {
             network: self.name.clone(),
             interface: INTERFACE.to_owned(),
             addresses: addresses.iter().map(|own| own.address()).collect(),
             prefixes: addresses.iter().map(|own| own.prefix()).collect(),
             gateway: self.bridge.gateways.first().map(|own| own.address()),
-            mac: addresses.first().map(|own| bridge::mac(own.address()).to_string()).unwrap_or_default(),
+            mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
             ports: self.host_ports.of(id.as_str()).iter().map(asked_ports::asked).collect(),
         }
     }
@@ -108,6 +111,7 @@ impl Node {
         &mut self,
         id: &SandboxId,
         ports: &AskedPorts,
+        mac: Option<Mac>,
         namespace: BorrowedFd<'_>,
         pod: &mut RouteSocket,
     ) -> Result<Vec<Cidr>, Error> {
@@ -116,7 +120,7 @@ impl Node {
         let reserve = || Ok(self.pool.reserve(id.as_str(), INTERFACE)?);
         let addresses = moments.around(Part::ReserveAddress, reserve)?;
         moments.around(Part::ReservePorts, || self.reserve_ports(id, ports, &addresses))?;
-        moments.around(Part::Plug, || self.plug(id, namespace, pod, &addresses))?;
+        moments.around(Part::Plug, || self.plug(id, mac, namespace, pod, &addresses))?;
         moments.around(Part::OpenPorts, || self.open_ports(id))?;
         Ok(addresses)
     }
@@ -275,6 +279,7 @@ impl Node {
     fn plug(
         &mut self,
         id: &SandboxId,
+        mac: Option<Mac>,
         namespace: BorrowedFd<'_>,
         pod: &mut RouteSocket,
         addresses: &[Cidr],
@@ -282,8 +287,14 @@ impl Node {
         self.stage.set("make the pod's link");
         let made = self.made.clone().expect("ensure() was called before");
         let (name, owner) = (self.port_name(id), self.owner(id));
-        let port =
-            Port { name: &name, owner: &owner, interface: &self.interface, addresses, gateways: &self.bridge.gateways };
+        let port = Port {
+            name: &name,
+            owner: &owner,
+            interface: &self.interface,
+            addresses,
+            mac,
+            gateways: &self.bridge.gateways,
+        };
         bridge::plug(&mut self.route, pod, namespace, &made, &port)?;
         Ok(())
     }

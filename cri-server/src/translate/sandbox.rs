@@ -48,6 +48,7 @@ fn translate(request: &RunPodSandboxRequest) -> super::Result<SandboxSpec> {
         network_args: network::plugin_args(metadata),
         ends: SandboxEnd::OnStop,
         domainname: String::new(),
+        mac: None,
         shm_bytes_max: None,
         hosts: Vec::new(),
         user_namespace: users::of_sandbox(security.namespace_options.as_ref())?,

@@ -472,6 +472,13 @@ pub struct Resources {
     pub memory_bytes_max: i64,
     /// Memory and swap together, bytes; 0 leaves the default, -1 is unlimited.
     pub memory_swap_bytes_max: i64,
+    /// Bytes kept when memory is short; 0 leaves the default.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory_reservation_bytes: i64,
+    /// How much of its memory the kernel would rather swap out than forget files, 0 to 100; `None` leaves the default. A
+    /// cgroup of v2 has no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_swappiness: Option<u8>,
     /// `cpuset.cpus`; empty leaves the parent's.
     pub cpuset_cpus: String,
     /// `cpuset.mems`; empty leaves the parent's.
@@ -484,4 +491,9 @@ pub struct Resources {
     pub unified: BTreeMap<String, String>,
     /// `/proc/<pid>/oom_score_adj`, -1000 to 1000; clamped where the kernel refuses.
     pub oom_score_adj: Option<i16>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }

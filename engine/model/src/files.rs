@@ -79,3 +79,23 @@ pub enum Overwrite {
     /// Only a folder of a folder, and other things of other things.
     SameKind,
 }
+
+/// What a container has changed of one path of its image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// Absolute path inside.
+    pub path: PathBuf,
+    /// What became of it.
+    pub kind: ChangeKind,
+}
+
+/// What became of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is another; of a folder that stays one: its mode or its owner.
+    Modified,
+    /// The image has it not.
+    Added,
+    /// Only the image has it.
+    Deleted,
+}

@@ -7,7 +7,7 @@ use crate::container::{ContainerSpec, LogPath, Mount, Resources, RootfsAccess};
 use crate::container_state::{Checked, ContainerState, Ended};
 use crate::effect::{Effect, Moment};
 use crate::error::{Failure, Result};
-use crate::files::{FileStat, Packing, Unpack};
+use crate::files::{FileChange, FileStat, Packing, Unpack};
 use crate::id::{ContainerId, ImageId, Namespace, SandboxId};
 use crate::image::{FsUsage, Image, ImageConfig};
 use crate::image_removal::{Removal, Removed};
@@ -362,6 +362,11 @@ pub trait Images: Send + Sync {
     /// Says what the writable layers of containers take, in this order; `None` where that is not known yet. Counting goes
     /// on beside it, so that a layer with millions of files holds up nobody: a figure may be some seconds old.
     fn layer_usage<'a>(&'a self, containers: &'a [ContainerId]) -> Answer<'a, Result<Vec<Option<LayerUsage>>>>;
+
+    /// Lists what a container has changed of its image's files, in the order of paths.
+    fn changes<'a>(&'a self, _container: &'a ContainerId) -> Answer<'a, Result<Vec<FileChange>>> {
+        not_built("comparing a container's files with its image")
+    }
 
     /// Deletes the writable layer of a container. Quiet when it is not there.
     fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<()>>;

@@ -36,6 +36,9 @@ pub struct SandboxSpec {
     /// NIS domain name inside; empty keeps what a new namespace has. Needs a host name of its own beside it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub domainname: String,
+    /// Hardware address of its interface; `None` goes with its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
     /// Bytes that `/dev/shm` may hold; `None` is 64 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shm_bytes_max: Option<u64>,
@@ -65,6 +68,7 @@ impl SandboxSpec {
             network_args: Vec::new(),
             ends: SandboxEnd::OnStop,
             domainname: String::new(),
+            mac: None,
             shm_bytes_max: None,
             hosts: Vec::new(),
             user_namespace: None,

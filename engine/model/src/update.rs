@@ -14,6 +14,8 @@ impl Resources {
         replace(&mut next.cpu_shares, &change.cpu_shares);
         replace(&mut next.memory_bytes_max, &change.memory_bytes_max);
         replace(&mut next.memory_swap_bytes_max, &change.memory_swap_bytes_max);
+        replace(&mut next.memory_reservation_bytes, &change.memory_reservation_bytes);
+        replace(&mut next.memory_swappiness, &change.memory_swappiness);
         replace(&mut next.cpuset_cpus, &change.cpuset_cpus);
         replace(&mut next.cpuset_mems, &change.cpuset_mems);
         replace(&mut next.pids_max, &change.pids_max);

@@ -31,6 +31,8 @@ pub struct Limits {
     pub memory_swap_bytes_max: Option<i64>,
     /// Bytes kept when memory is short.
     pub memory_reservation_bytes: Option<i64>,
+    /// `memory.swappiness`, 0 to 100. v2 has no such file, and goes by the node's.
+    pub memory_swappiness: Option<u64>,
     /// Processes; negative is unlimited, 0 is taken as 1 as runc does.
     pub pids_max: Option<i64>,
     /// Bytes of huge pages by page size (`2MB`).
@@ -81,6 +83,9 @@ pub enum BadLimits {
     /// A swap limit needs a memory limit to be taken from.
     #[error("a limit on memory and swap together ({0} bytes) needs a limit on memory too")]
     SwapWithoutMemory(i64),
+    /// Out of the kernel's range.
+    #[error("{0} is no swappiness; it is between 0 and 100")]
+    BadSwappiness(u64),
     /// Raw files are v2's.
     #[error("unified cgroup files ({0}) can't be set: this node runs cgroup v1")]
     UnifiedOnV1(String),
@@ -125,6 +130,9 @@ fn check(layout: &Layout, limits: &Limits) -> Result<(), BadLimits> {
         && swap >= 0
     {
         return Err(BadLimits::SwapWithoutMemory(swap));
+    }
+    if let Some(bad) = limits.memory_swappiness.filter(|swappiness| *swappiness > 100) {
+        return Err(BadLimits::BadSwappiness(bad));
     }
     for set in [&limits.cpuset_cpus, &limits.cpuset_mems] {
         if set.chars().any(|c| !(c.is_ascii_digit() || matches!(c, '-' | ',' | ' '))) {

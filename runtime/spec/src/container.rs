@@ -171,6 +171,8 @@ pub fn resources(asked: &orlop_model::container::Resources) -> Resources {
         memory: Some(Memory {
             limit: signed(asked.memory_bytes_max),
             swap: signed(asked.memory_swap_bytes_max),
+            reservation: signed(asked.memory_reservation_bytes),
+            swappiness: asked.memory_swappiness.map(u64::from),
             ..Memory::default()
         }),
         cpu: Some(Cpu {

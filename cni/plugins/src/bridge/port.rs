@@ -3,7 +3,7 @@
 use super::{Made, is_owned, mac, must_find, quiet_if_gone, taken};
 use crate::error::{Error, Result};
 use nix::errno::Errno;
-use orlop_netlink::link::{Hairpin, Veth};
+use orlop_netlink::link::{Hairpin, Mac, Veth};
 use orlop_netlink::{Cidr, Link, LinkName, RouteSocket, address, link, route};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub struct Port<'a> {
     pub interface: &'a LinkName,
     /// The pod's addresses, the primary one first. Not empty.
     pub addresses: &'a [Cidr],
+    /// Hardware address of the end inside; `None` goes with the primary address.
+    pub mac: Option<Mac>,
     /// Where its default routes lead.
     pub gateways: &'a [Cidr],
 }
@@ -94,7 +96,7 @@ fn create_pair(
     port: &Port<'_>,
 ) -> Result<()> {
     let tried = || Error::netlink("make the pod's link");
-    let inner_mac = mac(port.addresses[0].address());
+    let inner_mac = port.mac.unwrap_or_else(|| mac(port.addresses[0].address()));
     let veth = Veth { name: port.name, master: made.index, inner_name: port.interface, inner_mac, mtu: made.mtu };
     let create = [link::create_veth(&veth, namespace)];
     match node.perform(&create) {

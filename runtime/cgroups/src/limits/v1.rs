@@ -65,6 +65,9 @@ fn memory(old: &Limits, new: &Limits, out: &mut Vec<CgroupWrite>) {
     if let Some(bytes) = new.memory_reservation_bytes {
         out.push(line("memory", "memory.soft_limit_in_bytes", bytes.max(-1), Missing::Fail));
     }
+    if let Some(swappiness) = new.memory_swappiness {
+        out.push(line("memory", "memory.swappiness", swappiness, Missing::Ignore));
+    }
 }
 
 /// Says whether a limit is looser than the one set before; what was never set is unlimited.

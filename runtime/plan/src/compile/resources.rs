@@ -101,6 +101,7 @@ fn limits(resources: Option<&Resources>) -> Result<Limits, CompileError> {
     if let Some(memory) = &resources.memory {
         out.memory_bytes_max = memory.limit.filter(|bytes| *bytes != 0);
         out.memory_swap_bytes_max = memory.swap.filter(|bytes| *bytes != 0);
+        out.memory_swappiness = memory.swappiness;
         out.memory_reservation_bytes = memory.reservation.filter(|bytes| *bytes != 0);
     }
     out.pids_max = resources.pids.as_ref().and_then(|pids| pids.limit);

@@ -157,7 +157,10 @@ pub struct Memory {
     /// Memory and swap together, bytes; -1 is unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<i64>,
-    /// The rest: `kernel`, `kernelTCP`, `swappiness`, `disableOOMKiller`, `useHierarchy`, `checkBeforeUpdate`.
+    /// `memory.swappiness` of v1, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swappiness: Option<u64>,
+    /// The rest: `kernel`, `kernelTCP`, `disableOOMKiller`, `useHierarchy`, `checkBeforeUpdate`.
     #[serde(flatten)]
     pub other: Other,
 }
