@@ -63,7 +63,8 @@ impl LocalRegistry {
         ADDRESS
     }
 
-    /// Lets a daemon on the ground find here what other registries hold.
+    /// Lets a daemon on the ground find here what other registries hold. What is not here is nowhere: no other registry can be
+    /// reached from there.
     ///
     /// # Errors
     /// When the folder can't be written.
@@ -74,7 +75,7 @@ impl LocalRegistry {
             fs::write(
                 folder.join("hosts.toml"),
                 format!(
-                    "server = \"https://{host}\"\n\n[host.\"http://{ADDRESS}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
+                    "server = \"http://{ADDRESS}\"\n\n[host.\"http://{ADDRESS}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
                 ),
             )?;
         }

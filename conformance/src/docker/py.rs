@@ -71,7 +71,9 @@ pub fn run(daemon: &Daemon, only: Option<&str>) -> io::Result<Report> {
 fn run_file(daemon: &Daemon, home: &Path, file: &str, only: Option<&str>) -> io::Result<Vec<Spec>> {
     let ground = daemon.ground();
     let folder = ground.join("docker-py");
-    fs::create_dir_all(&folder)?;
+    // Some tests leave files of theirs behind: they go with the folder.
+    let temporary = folder.join("tmp");
+    fs::create_dir_all(&temporary)?;
     fs::write(folder.join("orlop_report.py"), PLUGIN)?;
     let (report, log) = (folder.join(format!("{file}.json")), folder.join(format!("{file}.log")));
     let output = File::create(&log)?;
@@ -82,7 +84,7 @@ fn run_file(daemon: &Daemon, home: &Path, file: &str, only: Option<&str>) -> io:
         command.args(["-k", word]);
     }
     command.current_dir(home.join("source")).env("PYTHONPATH", &folder).env("PYTHONDONTWRITEBYTECODE", "1");
-    command.env("ORLOP_REPORT", &report).env("HOME", &folder);
+    command.env("ORLOP_REPORT", &report).env("HOME", &folder).env("TMPDIR", &temporary);
     command.env("DOCKER_HOST", format!("unix://{}", daemon.socket().display()));
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let mut tests = command.spawn()?;
