@@ -5,6 +5,7 @@ use crate::dto::host_config::HostConfig;
 use crate::policy::{self, HealthLog};
 use crate::routes::networks::predefined::Network;
 use crate::time::rfc3339;
+use crate::volumes::VolumeUse;
 use orlop_model::container_state::ContainerState;
 use orlop_usecases::ContainerView;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ pub(crate) struct Annex {
     pub(crate) kept: crate::policy::Kept,
     /// Its first arguments, for lists: program and the rest.
     pub(crate) command: Vec<String>,
+    /// Its volumes.
+    pub(crate) volumes: Vec<VolumeUse>,
+    /// Whether its image has not been looked at yet for what is to be copied into them.
+    pub(crate) unfilled: bool,
 }
 
 impl Annex {

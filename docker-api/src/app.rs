@@ -3,10 +3,12 @@
 use crate::annex::Annex;
 use crate::events::{Events, Trigger};
 use crate::execs::Execs;
+use crate::http::error::ApiError;
 use crate::metrics::DockerMetrics;
 use crate::names::Names;
 use crate::policy::{self, Policies};
 use crate::routes::containers::find::Found;
+use crate::volumes::Volumes;
 use orlop_model::container_state::Force;
 use orlop_model::error::Result;
 use orlop_model::record::Durability;
@@ -87,6 +89,7 @@ pub(crate) struct App {
     pub(crate) began: Timestamp,
     /// Programs run beside containers' own.
     pub(crate) execs: Execs,
+    pub(crate) volumes: Volumes,
     /// What is to be told once something has happened to a container.
     after: Mutex<Vec<(ContainerId, Trigger, &'static str)>>,
 }
@@ -98,8 +101,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl App {
     pub(crate) fn new(facade: Facade, config: Config, metrics: DockerMetrics) -> Arc<Self> {
-        let named = facade.containers().into_iter().map(|view| (Annex::read(&view).name, view.asked.id.clone()));
-        let names = Names::of(named.collect::<Vec<_>>());
+        let known: Vec<(ContainerId, Annex)> =
+            facade.containers().into_iter().map(|view| (view.asked.id.clone(), Annex::read(&view))).collect();
+        let names = Names::of(known.iter().map(|(id, annex)| (annex.name.clone(), id.clone())));
+        let holders: Vec<_> = known.into_iter().map(|(id, annex)| (id, annex.volumes)).collect();
+        let volumes = Volumes::open(config.folder.join("volumes"), &holders);
         let policies = Policies::new(facade.clone(), policy::BOOK);
         Arc::new(Self {
             policies,
@@ -110,6 +116,7 @@ impl App {
             events: Events::default(),
             began: crate::time::now(),
             execs: Execs::default(),
+            volumes,
             after: Mutex::default(),
         })
     }
@@ -135,6 +142,7 @@ impl App {
     pub(crate) fn forget(&self, id: &ContainerId) {
         self.names.release_all(id);
         self.execs.forget(id);
+        self.volumes.release(id);
         lock(&self.after).retain(|(there, ..)| there != id);
         self.forget_files(id);
     }
@@ -153,6 +161,9 @@ impl App {
     /// Starts a container for its user.
     pub(crate) async fn start(&self, found: &Found) -> Result<Changed> {
         let id = found.id();
+        if found.annex.unfilled {
+            self.fill_volumes(id, &found.annex).await?;
+        }
         self.policies.start(id).await
     }
 
@@ -160,7 +171,25 @@ impl App {
     pub(crate) async fn remove(&self, found: &Found, force: Force) -> Result<()> {
         self.facade.remove_container(found.id(), force).await?;
         self.names.release_all(found.id());
+        self.volumes.release(found.id());
         Ok(())
+    }
+
+    /// Copies what a container's image has into those of its volumes that are empty, once.
+    pub(crate) async fn fill_volumes(&self, id: &ContainerId, annex: &Annex) -> Result<()> {
+        self.volumes.fill(&*self.facade.images(), id, &annex.volumes).await?;
+        let filled = |bytes: &[u8]| Some(Annex { unfilled: false, ..Annex::parse(bytes) }.bytes());
+        self.facade.change_annex(id, filled).await.map(drop)
+    }
+
+    /// Does blocking work beside the requests.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> std::result::Result<T, ApiError> {
+        let app = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&app)).await;
+        done.map_err(|wrong| ApiError::internal(format!("finish blocking work: {wrong}")))
     }
 
     /// Tells an action once something has happened to a container.

@@ -28,6 +28,7 @@ mod stream;
 mod time;
 mod translate;
 mod view;
+mod volumes;
 
 pub use app::{Bridge, Config, namespace, policy};
 pub use http::server::serve;

@@ -3,7 +3,7 @@
 use super::endpoint::{NETWORKING, NetworkingConfig};
 use super::host_config::{HOST_CONFIG, HostConfig};
 use super::{Nothing, TextMap};
-use crate::http::fields::{Field, Kind, honoured, not_built, windows};
+use crate::http::fields::{Field, Kind, honoured, windows};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,17 +24,19 @@ pub(crate) const CREATE: &[Field] = &[
     honoured("Healthcheck", Kind::Object(HEALTH)),
     windows("ArgsEscaped", Kind::Bool, &[]),
     honoured("Image", Kind::Text),
-    not_built("Volumes", Kind::Set),
+    honoured("Volumes", Kind::Set),
     honoured("WorkingDir", Kind::Text),
     honoured("Entrypoint", Kind::Words),
     honoured("NetworkDisabled", Kind::Bool),
-    not_built("MacAddress", Kind::Text),
+    honoured("MacAddress", Kind::Text),
     // Of images; a container only repeats them.
     honoured("OnBuild", Kind::Texts),
     honoured("Labels", Kind::TextMap),
     honoured("StopSignal", Kind::Text),
     honoured("StopTimeout", Kind::Number),
     honoured("Shell", Kind::Words),
+    // Where docker-py writes it.
+    honoured("Runtime", Kind::Text),
     honoured("HostConfig", Kind::Object(HOST_CONFIG)),
     honoured("NetworkingConfig", Kind::Object(NETWORKING)),
 ];
@@ -57,6 +59,8 @@ pub(crate) struct CreateRequest {
     pub(crate) config: Config,
     pub(crate) host_config: HostConfig,
     pub(crate) networking_config: NetworkingConfig,
+    /// A runtime named outside of [`HostConfig`]; one that is not known is ignored there, as by dockerd.
+    pub(crate) runtime: String,
 }
 
 /// The portable part of a container.
@@ -84,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) entrypoint: Option<Vec<String>>,
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) network_disabled: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) mac_address: String,
     pub(crate) on_build: Option<Vec<String>>,
     pub(crate) labels: Option<TextMap>,
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -11,7 +11,7 @@ pub(crate) const NETWORKING: &[Field] = &[honoured("EndpointsConfig", Kind::Obje
 const ENDPOINT: &[Field] = &[
     not_built("IPAMConfig", Kind::Any),
     not_built("Links", Kind::Texts),
-    not_built("MacAddress", Kind::Text),
+    honoured("MacAddress", Kind::Text),
     not_built("Aliases", Kind::Texts),
     not_built("DriverOpts", Kind::TextMap),
     not_built("GwPriority", Kind::Number),
@@ -33,6 +33,9 @@ pub(crate) struct NetworkingConfig {
     pub(crate) endpoints_config: BTreeMap<String, Endpoint>,
 }
 
-/// One network asked for. Nothing can be asked of it yet.
+/// One network asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Endpoint {}
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Endpoint {
+    pub(crate) mac_address: String,
+}

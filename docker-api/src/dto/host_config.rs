@@ -23,13 +23,13 @@ pub(crate) const HOST_CONFIG: &[Field] = &[
     honoured("CpusetCpus", Kind::Text),
     honoured("CpusetMems", Kind::Text),
     honoured("Devices", Kind::Objects(DEVICE)),
-    not_built("DeviceCgroupRules", Kind::Texts),
+    honoured("DeviceCgroupRules", Kind::Texts),
     not_built("DeviceRequests", Kind::Any),
     not_built("KernelMemory", Kind::Number),
     not_built("KernelMemoryTCP", Kind::Number),
-    not_built("MemoryReservation", Kind::Number),
+    honoured("MemoryReservation", Kind::Number),
     honoured("MemorySwap", Kind::Number),
-    not_built_but("MemorySwappiness", Kind::Number, &["-1"]),
+    honoured("MemorySwappiness", Kind::Number),
     honoured("NanoCpus", Kind::Number),
     not_built("OomKillDisable", Kind::Bool),
     honoured("Init", Kind::Bool),
@@ -46,8 +46,8 @@ pub(crate) const HOST_CONFIG: &[Field] = &[
     honoured("PortBindings", Kind::ObjectsMap(BINDING)),
     honoured("RestartPolicy", Kind::Object(RESTART)),
     honoured("AutoRemove", Kind::Bool),
-    not_built_but("VolumeDriver", Kind::Text, &["\"local\""]),
-    not_built("VolumesFrom", Kind::Texts),
+    honoured("VolumeDriver", Kind::Text),
+    honoured("VolumesFrom", Kind::Texts),
     honoured("Mounts", Kind::Objects(MOUNT)),
     honoured("ConsoleSize", Kind::Numbers),
     honoured("Annotations", Kind::TextMap),
@@ -98,7 +98,7 @@ const MOUNT: &[Field] = &[
     // A hint for macOS.
     honoured("Consistency", Kind::Text),
     honoured("BindOptions", Kind::Object(BIND)),
-    not_built("VolumeOptions", Kind::Any),
+    honoured("VolumeOptions", Kind::Object(VOLUME_OPTIONS)),
     not_built("ImageOptions", Kind::Any),
     honoured("TmpfsOptions", Kind::Object(TMPFS)),
     not_built("ClusterOptions", Kind::Any),
@@ -110,6 +110,13 @@ const BIND: &[Field] = &[
     honoured("ReadOnlyNonRecursive", Kind::Bool),
     honoured("ReadOnlyForceRecursive", Kind::Bool),
 ];
+const VOLUME_OPTIONS: &[Field] = &[
+    honoured("NoCopy", Kind::Bool),
+    honoured("Labels", Kind::TextMap),
+    honoured("DriverConfig", Kind::Object(DRIVER)),
+    not_built("Subpath", Kind::Text),
+];
+const DRIVER: &[Field] = &[honoured("Name", Kind::Text), not_built("Options", Kind::TextMap)];
 const TMPFS: &[Field] = &[
     honoured("SizeBytes", Kind::Number),
     honoured("Mode", Kind::Number),
@@ -129,6 +136,7 @@ pub(crate) struct HostConfig {
     pub(crate) restart_policy: RestartPolicy,
     pub(crate) auto_remove: bool,
     pub(crate) volume_driver: String,
+    pub(crate) volumes_from: Option<Vec<String>>,
     pub(crate) console_size: Option<Vec<i64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) annotations: Option<TextMap>,
@@ -167,6 +175,7 @@ pub(crate) struct HostConfig {
     pub(crate) limits: Limits,
     pub(crate) cgroup_parent: String,
     pub(crate) devices: Option<Vec<Device>>,
+    pub(crate) device_cgroup_rules: Option<Vec<String>>,
     pub(crate) ulimits: Option<Vec<Ulimit>>,
 }
 
@@ -187,6 +196,10 @@ pub(crate) struct Limits {
     pub(crate) cpuset_mems: String,
     /// Memory and swap together, bytes; -1 is unlimited.
     pub(crate) memory_swap: i64,
+    /// Bytes.
+    pub(crate) memory_reservation: i64,
+    /// Percent; `None` and -1 take the node's.
+    pub(crate) memory_swappiness: Option<i64>,
     /// `None` and 0 and -1 are unlimited.
     pub(crate) pids_limit: Option<i64>,
 }
@@ -233,6 +246,8 @@ pub(crate) struct Mount {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bind_options: Option<BindOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) volume_options: Option<VolumeOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tmpfs_options: Option<TmpfsOptions>,
 }
 
@@ -248,6 +263,25 @@ pub(crate) struct BindOptions {
     pub(crate) read_only_non_recursive: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) read_only_force_recursive: bool,
+}
+
+/// How a volume is mounted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct VolumeOptions {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) no_copy: bool,
+    #[serde(skip_serializing_if = "TextMap::is_empty")]
+    pub(crate) labels: TextMap,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) driver_config: Option<DriverConfig>,
+}
+
+/// Who makes a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct DriverConfig {
+    pub(crate) name: String,
 }
 
 /// How a file system in memory is mounted.

@@ -7,6 +7,7 @@ pub(crate) mod endpoint;
 pub(crate) mod exec;
 pub(crate) mod host_config;
 pub(crate) mod update;
+pub(crate) mod volume;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -26,7 +26,7 @@ pub(crate) const UPDATE: &[Field] = &[
     not_built("DeviceRequests", Kind::Any),
     not_built("KernelMemory", Kind::Number),
     not_built("KernelMemoryTCP", Kind::Number),
-    not_built("MemoryReservation", Kind::Number),
+    honoured("MemoryReservation", Kind::Number),
     honoured("MemorySwap", Kind::Number),
     not_built_but("MemorySwappiness", Kind::Number, &["-1"]),
     honoured("NanoCpus", Kind::Number),

@@ -4,7 +4,7 @@
 
 use super::error::ApiError;
 use super::fields::Rule::{self, Honoured, NotBuilt};
-use super::query::{Plus, Query, decode};
+use super::query::{Plus, Query, decode, truth};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
@@ -24,6 +24,7 @@ pub(crate) enum Operation {
     ContainerCreate,
     ContainerInspect,
     ContainerTop,
+    ContainerChanges,
     ContainerLogs,
     ContainerStats,
     ContainerResize,
@@ -56,7 +57,9 @@ pub(crate) enum Operation {
     NetworkList,
     NetworkInspect,
     VolumeList,
+    VolumeCreate,
     VolumeInspect,
+    VolumeRemove,
     VolumePrune,
     NetworkPrune,
     PluginList,
@@ -156,8 +159,7 @@ fn check_parameters(query: &Query, known: &[(&str, Rule)]) -> Result<u64, ApiErr
             None => unknown += 1,
             Some((_, rule)) => {
                 for value in query.all(name) {
-                    let value =
-                        if matches!(value, "0" | "false" | "no" | "none") { Value::Null } else { Value::from(value) };
+                    let value = if truth(value) { Value::from(value) } else { Value::Null };
                     rule.check(name, &value)?;
                 }
             }
@@ -230,7 +232,7 @@ const TABLE: &[Line] = &[
             ("details", Honoured),
         ],
     ),
-    later("GET", "/containers/*/changes"),
+    line("GET", "/containers/*/changes", Operation::ContainerChanges, &[]),
     later("GET", "/containers/*/export"),
     line("GET", "/containers/*/stats", Operation::ContainerStats, &[("stream", Honoured), ("one-shot", Honoured)]),
     line("POST", "/containers/*/resize", Operation::ContainerResize, SIZE),
@@ -322,10 +324,10 @@ const TABLE: &[Line] = &[
     later("POST", "/networks/*/disconnect"),
     line("GET", "/volumes", Operation::VolumeList, &[("filters", Honoured)]),
     line("POST", "/volumes/prune", Operation::VolumePrune, &[("filters", Honoured)]),
-    later("POST", "/volumes/create"),
+    line("POST", "/volumes/create", Operation::VolumeCreate, &[]),
     line("GET", "/volumes/*", Operation::VolumeInspect, &[]),
     later("PUT", "/volumes/*"),
-    later("DELETE", "/volumes/*"),
+    line("DELETE", "/volumes/*", Operation::VolumeRemove, &[("force", Honoured)]),
     later("POST", "/commit"),
     later("POST", "/build"),
     later("POST", "/build/prune"),
@@ -423,5 +425,7 @@ mod tests {
         assert_eq!((refused.status().as_u16(), refused.message()), (501, "fromSrc is not built yet in orlop"));
         assert!(found("GET", "/images/json", "manifests=0").is_ok());
         assert!(found("GET", "/images/json", "manifests=1").is_err());
+        // As Python writes it.
+        assert!(found("DELETE", "/containers/a", "v=False&link=False&force=False").is_ok());
     }
 }

@@ -64,7 +64,8 @@ impl Query {
     }
 }
 
-fn truth(text: &str) -> bool {
+/// Says whether a text is a yes: everything is but these.
+pub(crate) fn truth(text: &str) -> bool {
     let text = text.trim().to_ascii_lowercase();
     !matches!(text.as_str(), "" | "0" | "no" | "false" | "none")
 }

@@ -8,7 +8,7 @@ mod plugins;
 mod system;
 mod volumes;
 
-pub(crate) use system::info::{architecture, memory_bytes};
+pub(crate) use system::info::{architecture, cgroup_version, memory_bytes};
 
 use crate::http::operation::Operation as O;
 use crate::http::reply::Answered;
@@ -25,15 +25,18 @@ pub(crate) async fn answer(operation: O, call: Call) -> Answered {
         O::NetworkList => networks::list::answer(&call),
         O::NetworkInspect => networks::inspect::answer(&call),
         O::NetworkPrune => networks::prune::answer(&call),
-        O::VolumeList => volumes::list(&call),
-        O::VolumeInspect => volumes::inspect(&call),
-        O::VolumePrune => volumes::prune(&call),
+        O::VolumeList => volumes::list::answer(&call),
+        O::VolumeCreate => volumes::create::answer(call).await,
+        O::VolumeInspect => volumes::inspect::answer(&call),
+        O::VolumeRemove => volumes::remove::answer(&call).await,
+        O::VolumePrune => volumes::prune::answer(&call).await,
         O::PluginList => plugins::list(&call),
         O::PluginInspect => plugins::inspect(&call),
         O::DiskUsage => system::disk_usage::answer(&call).await,
         O::ContainerList => containers::list::answer(&call).await,
         O::ContainerCreate => containers::create::answer(call).await,
         O::ContainerInspect => containers::inspect::answer(&call).await,
+        O::ContainerChanges => containers::changes::answer(&call).await,
         O::ContainerLogs => containers::logs::answer(&call),
         O::ContainerStart => containers::start::answer(&call).await,
         O::ContainerStop => containers::stop::stop(&call).await,

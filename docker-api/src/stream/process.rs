@@ -34,12 +34,19 @@ pub(crate) async fn carry(open: OpenExec, client: Option<Client>) -> Result<Carr
         None => (None, None, Framing::Raw, None),
     };
     // Dropped when its sender has no more to say: the program reads the end.
-    let takes = tokio::spawn(take(input, stdin, keys));
+    let mut takes = tokio::spawn(take(input, stdin, keys));
+    let mut is_taking = true;
     let mut gives = Gives { stdout, stderr, output, framing };
     let mut ended = ended;
     let ended: ExecEnded = loop {
         tokio::select! {
             ended = &mut ended => break ended?,
+            taken = &mut takes, if is_taking => {
+                is_taking = false;
+                if matches!(taken, Ok(Taken::Detached)) {
+                    gives.leave().await;
+                }
+            }
             more = gives.step() => if !more {
                 break ended.await?;
             },
@@ -100,6 +107,13 @@ impl Gives {
         }
     }
 
+    /// Lets the client go; the program goes on without it.
+    async fn leave(&mut self) {
+        if let Some(mut output) = self.output.take() {
+            super::client::end(&mut output).await;
+        }
+    }
+
     async fn say(&mut self, text: &str) {
         let piece = self.framing.frame(Stream::Stdout, text.as_bytes());
         self.send(&piece).await;
@@ -113,18 +127,32 @@ async fn read(pipe: Option<&Pipe>, buffer: &mut [u8]) -> usize {
     }
 }
 
+/// Why no more is taken from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// It has ended its side, or nobody reads it any more.
+    All,
+    /// It left by the keys.
+    Detached,
+}
+
 /// Takes what the client sends, to its end or to the keys.
-async fn take(input: Option<Input>, stdin: Option<Pipe>, mut keys: Option<DetachKeys>) {
-    let (Some(mut input), Some(stdin)) = (input, stdin) else { return };
+async fn take(input: Option<Input>, stdin: Option<Pipe>, mut keys: Option<DetachKeys>) -> Taken {
+    let (Some(mut input), Some(stdin)) = (input, stdin) else { return Taken::All };
     let mut buffer = vec![0; COPY_BYTES];
     while let Ok(read @ 1..) = input.read(&mut buffer).await {
-        let (bytes, on) = match keys.as_mut().map(|keys| keys.pass(&buffer[..read])) {
-            None => (buffer[..read].to_vec(), true),
-            Some(Passed::On(bytes)) => (bytes, true),
-            Some(Passed::Detached(bytes)) => (bytes, false),
+        let (bytes, left) = match keys.as_mut().map(|keys| keys.pass(&buffer[..read])) {
+            None => (buffer[..read].to_vec(), None),
+            Some(Passed::On(bytes)) => (bytes, None),
+            Some(Passed::Detached(bytes)) => (bytes, Some(Taken::Detached)),
         };
-        if stdin.write_all(&bytes).await.is_err() || !on {
-            return;
+        let written = stdin.write_all(&bytes).await;
+        if let Some(left) = left {
+            return left;
+        }
+        if written.is_err() {
+            return Taken::All;
         }
     }
+    Taken::All
 }

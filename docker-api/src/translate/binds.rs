@@ -1,8 +1,11 @@
-//! Folders of the node and file systems in memory, mounted inside.
+//! Folders of the node, volumes, and file systems in memory, mounted inside.
 
 use super::Result;
+use super::volumes::{Mounted as VolumeMounted, Sources, Wanted};
+use crate::dto::config::Config;
 use crate::dto::host_config::{HostConfig, Mount as Asked};
 use crate::http::error::ApiError;
+use crate::volumes::VolumeUse;
 use orlop_model::container::{MissingSource, Mount, MountAccess, Propagation, Tmpfs, TmpfsAccess};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -12,10 +15,19 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) struct Mounted {
     pub(crate) mounts: Vec<Mount>,
     pub(crate) tmpfs: Vec<Tmpfs>,
+    /// Those of the mounts that are volumes.
+    pub(crate) volumes: Vec<VolumeUse>,
+}
+
+impl Mounted {
+    fn add(&mut self, volume: VolumeMounted) {
+        self.mounts.push(volume.mount);
+        self.volumes.push(volume.of);
+    }
 }
 
 /// Checks everything that is to be mounted; a target can be had once.
-pub(crate) fn mounted(host: &HostConfig) -> Result<Mounted> {
+pub(crate) fn mounted(config: &Config, host: &HostConfig, sources: &Sources<'_>) -> Result<Mounted> {
     let mut all = Mounted::default();
     let mut targets = BTreeSet::new();
     let mut take = |target: &Path| match targets.insert(target.to_owned()) {
@@ -23,15 +35,23 @@ pub(crate) fn mounted(host: &HostConfig) -> Result<Mounted> {
         false => Err(ApiError::bad(format!("Duplicate mount point: {}", target.display()))),
     };
     for text in host.binds.iter().flatten() {
-        let mount = bind(text)?;
-        take(&mount.target)?;
-        all.mounts.push(mount);
+        match bind(text, &host.volume_driver, sources)? {
+            Bound::Folder(mount) => {
+                take(&mount.target)?;
+                all.mounts.push(mount);
+            }
+            Bound::Volume(volume) => {
+                take(&volume.of.target)?;
+                all.add(volume);
+            }
+        }
     }
     for asked in host.mounts.iter().flatten() {
         match asked.kind.as_str() {
             "bind" => all.mounts.push(long_bind(asked)?),
             "tmpfs" => all.tmpfs.push(long_tmpfs(asked)?),
-            "volume" | "image" | "cluster" => {
+            "volume" => all.add(sources.long(asked, inside(&asked.target, "Target")?)?),
+            "image" | "cluster" => {
                 return Err(ApiError::not_built(format!("a mount of type {}", asked.kind)));
             }
             other => return Err(ApiError::bad(format!("mount type unknown: {other:?}"))),
@@ -43,42 +63,92 @@ pub(crate) fn mounted(host: &HostConfig) -> Result<Mounted> {
         take(&tmpfs.target)?;
         all.tmpfs.push(tmpfs);
     }
+    rest(config, host, sources, targets, all)
+}
+
+/// Adds what others have and what the config names, where nothing else was asked for.
+fn rest(
+    config: &Config,
+    host: &HostConfig,
+    sources: &Sources<'_>,
+    mut targets: BTreeSet<PathBuf>,
+    mut all: Mounted,
+) -> Result<Mounted> {
+    for (mount, of) in sources.of_others(host)? {
+        if targets.insert(mount.target.clone()) {
+            all.mounts.push(mount);
+            all.volumes.extend(of);
+        }
+    }
+    for text in config.volumes.iter().flatten().map(|(target, _)| target) {
+        let target = inside(text, "mount path")?;
+        if targets.insert(target.clone()) {
+            all.add(sources.volume(Wanted {
+                name: None,
+                target,
+                access: MountAccess::ReadWrite,
+                copies: true,
+                labels: Default::default(),
+                driver: &host.volume_driver,
+            })?);
+        }
+    }
     Ok(all)
 }
 
-/// Parses `source:target[:options]`.
-fn bind(text: &str) -> Result<Mount> {
+/// What a text in the shorter form asks for.
+enum Bound {
+    Folder(Mount),
+    Volume(VolumeMounted),
+}
+
+/// Parses `source:target[:options]`, and `target` alone.
+fn bind(text: &str, driver: &str, sources: &Sources<'_>) -> Result<Bound> {
     let bad = |why: &str| ApiError::bad(format!("invalid volume specification: '{text}'{why}"));
-    let mut parts = text.split(':');
-    let (source, target) = match (parts.next(), parts.next()) {
-        (Some(source), Some(target)) if !source.is_empty() && !target.is_empty() => (source, target),
-        (Some(_), None) => return Err(ApiError::not_built("an anonymous volume")),
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts[..] {
+        [target] if !target.is_empty() => (None, target, ""),
+        [source, target] if !source.is_empty() && !target.is_empty() => (Some(source), target, ""),
+        [source, target, options] if !source.is_empty() && !target.is_empty() => (Some(source), target, options),
         _ => return Err(bad("")),
     };
-    let options = parts.next().unwrap_or_default();
-    if parts.next().is_some() {
-        return Err(bad(""));
-    }
     if !target.starts_with('/') {
         return Err(bad(&format!(": invalid mount path: '{target}' mount path must be absolute")));
     }
-    if !source.starts_with('/') {
-        return Err(ApiError::not_built(format!("a named volume ({source})")));
-    }
-    let mut mount = Mount::new(inside(target, "mount path")?, outside(source)?);
+    let target = inside(target, "mount path")?;
+    let wrong_mode = || bad(&format!(": invalid mode: {options}"));
+    let options = options.split(',').filter(|option| !option.is_empty());
+    let Some(source) = source.filter(|source| source.starts_with('/')) else {
+        let (access, copies) = of_volume(options).ok_or_else(wrong_mode)?;
+        let wanted = Wanted { name: source, target, access, copies, labels: Default::default(), driver };
+        return sources.volume(wanted).map(Bound::Volume);
+    };
+    let mut mount = Mount::new(target, outside(source)?);
     // What users of dockerd are used to: a folder is made.
     mount.missing = MissingSource::MakeFolder;
-    for option in options.split(',').filter(|option| !option.is_empty()) {
+    for option in options {
         match option {
             "ro" => mount.access = MountAccess::ReadOnly,
             // Labels of SELinux, and hints for macOS: nothing here knows them.
             "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" | "nocopy" => {}
-            other => {
-                mount.propagation = propagation(other).ok_or_else(|| bad(&format!(": invalid mode: {options}")))?
-            }
+            other => mount.propagation = propagation(other).ok_or_else(wrong_mode)?,
         }
     }
-    Ok(mount)
+    Ok(Bound::Folder(mount))
+}
+
+/// Returns how a volume is mounted, and whether it is filled; `None` for an option that is none.
+fn of_volume<'a>(options: impl Iterator<Item = &'a str>) -> Option<(MountAccess, bool)> {
+    let (mut access, mut copies) = (MountAccess::ReadWrite, true);
+    for option in options {
+        match option {
+            "ro" => access = MountAccess::ReadOnly,
+            "nocopy" => copies = false,
+            "rw" | "z" | "Z" => {}
+            _ => return None,
+        }
+    }
+    Some((access, copies))
 }
 
 fn propagation(text: &str) -> Option<Propagation> {
@@ -230,7 +300,45 @@ mod tests {
 
     fn binds(texts: &[&str]) -> Result<Vec<Mount>> {
         let binds = Some(texts.iter().map(|text| (*text).to_owned()).collect());
-        mounted(&HostConfig { binds, ..HostConfig::default() }).map(|mounted| mounted.mounts)
+        of(&Config::default(), &HostConfig { binds, ..HostConfig::default() }).map(|mounted| mounted.mounts)
+    }
+
+    /// Volumes are in `/v`, made-up names are all `made`, and other containers have `/x` of volume `theirs`.
+    fn of(config: &Config, host: &HostConfig) -> Result<Mounted> {
+        let theirs = |_: &str| {
+            let of = VolumeUse { name: "theirs".into(), target: "/x".into(), copies: true, ..VolumeUse::default() };
+            Ok(vec![(Mount::new("/x", "/v/theirs/_data"), Some(of))])
+        };
+        let sources = Sources { volumes: Path::new("/v"), make_up: &|| "made".to_owned(), find: &theirs };
+        mounted(config, host, &sources)
+    }
+
+    #[test]
+    fn volumes_have_names_or_are_made_and_others_are_where_nothing_else_is() {
+        let config = |target: &str| {
+            let volumes = Some([(target.to_owned(), crate::dto::Nothing {})].into());
+            Config { volumes, ..Config::default() }
+        };
+        let host = |binds: &[&str], from: &[&str]| HostConfig {
+            binds: Some(binds.iter().map(|text| (*text).to_owned()).collect()),
+            volumes_from: Some(from.iter().map(|text| (*text).to_owned()).collect()),
+            ..HostConfig::default()
+        };
+        let all = of(&config("/c"), &host(&["named:/a:ro", "/b", "/n:/x"], &["other"])).unwrap();
+        let seen: Vec<_> =
+            all.mounts.iter().map(|mount| (mount.target.to_str().unwrap(), mount.source.to_str().unwrap())).collect();
+        assert_eq!(seen, [("/a", "/v/named/_data"), ("/b", "/v/made/_data"), ("/x", "/n"), ("/c", "/v/made/_data")]);
+        assert_eq!(all.mounts[0].access, MountAccess::ReadOnly);
+        let seen: Vec<_> = all.volumes.iter().map(|of| (of.name.as_str(), of.anonymous, of.copies)).collect();
+        assert_eq!(seen, [("named", false, true), ("made", true, true), ("made", true, true)]);
+        let all = of(&config("/x"), &host(&[], &["other:ro"])).unwrap();
+        assert_eq!((all.mounts.len(), all.mounts[0].access), (1, MountAccess::ReadOnly));
+        assert_eq!((all.volumes[0].name.as_str(), all.volumes[0].copies), ("theirs", false));
+        assert!(of(&config("/x"), &host(&[], &["other:rx"])).is_err());
+        // A driver that is not there is only missed when it has something to make.
+        let driver = HostConfig { volume_driver: "foo".into(), ..HostConfig::default() };
+        assert!(of(&Config::default(), &driver).is_ok());
+        assert_eq!(of(&config("/x"), &driver).unwrap_err().status().as_u16(), 404);
     }
 
     #[test]
@@ -251,8 +359,8 @@ mod tests {
             ("/a:/b:nosuch", 400, "invalid mode: nosuch"),
             ("/a:/", 400, "destination can't be '/'"),
             (":/b", 400, "invalid volume specification"),
-            ("name:/b", 501, "a named volume (name) is not built yet"),
-            ("/data", 501, "an anonymous volume is not built yet"),
+            ("a/b:/b", 400, "use absolute path"),
+            ("name:/b:rslave", 400, "invalid mode: rslave"),
         ] {
             let error = binds(&[text]).unwrap_err();
             assert_eq!(error.status().as_u16(), status, "{text}");
@@ -283,12 +391,13 @@ mod tests {
                 read_only: true,
                 ..Asked::default()
             };
-            mounted(&HostConfig { mounts: Some(vec![mount]), ..HostConfig::default() })
+            super::tests::of(&Config::default(), &HostConfig { mounts: Some(vec![mount]), ..HostConfig::default() })
         };
+        assert_eq!(of("volume", "vol").unwrap().volumes[0].name, "vol");
         assert_eq!(of("bind", "/a").unwrap().mounts[0].missing, MissingSource::Refuse);
         assert_eq!(of("tmpfs", "").unwrap().tmpfs[0].access, TmpfsAccess::ReadOnly);
         for (kind, source, status) in
-            [("bind", "", 400), ("bind", "a", 400), ("tmpfs", "/a", 400), ("volume", "v", 501), ("x", "", 400)]
+            [("bind", "", 400), ("bind", "a", 400), ("tmpfs", "/a", 400), ("volume", "v", 400), ("x", "", 400)]
         {
             assert_eq!(of(kind, source).unwrap_err().status().as_u16(), status, "{kind} {source}");
         }

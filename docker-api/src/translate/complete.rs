@@ -60,6 +60,9 @@ pub(crate) fn with_image(config: &mut Config, image: &Config) {
     if config.stop_signal.is_empty() {
         config.stop_signal.clone_from(&image.stop_signal);
     }
+    for target in image.volumes.iter().flatten().map(|(target, _)| target) {
+        config.volumes.get_or_insert_default().entry(target.clone()).or_default();
+    }
     if config.on_build.is_none() {
         config.on_build.clone_from(&image.on_build);
     }
@@ -105,7 +108,7 @@ pub(crate) fn with_defaults(asked: &mut CreateRequest, id: &ContainerId, node: &
     }
     fill(&mut host.ipc_mode, "private");
     fill(&mut host.cgroupns_mode, "private");
-    fill(&mut host.runtime, "orlop");
+    fill(&mut host.runtime, if asked.runtime == "runc" { "runc" } else { "orlop" });
     fill(&mut host.restart_policy.name, "no");
     fill(&mut host.log_config.driver, "json-file");
     if host.shm_size == 0 {
@@ -177,9 +180,10 @@ mod tests {
             ("abababababab", "bridge")
         );
         assert_eq!(asked.host_config.shm_size, SHM_BYTES);
-        asked = CreateRequest::default();
+        assert_eq!(asked.host_config.runtime, "orlop");
+        asked = CreateRequest { runtime: "runc".into(), ..CreateRequest::default() };
         asked.host_config.network_mode = "host".into();
         with_defaults(&mut asked, &id, "node");
-        assert_eq!(asked.config.hostname, "node");
+        assert_eq!((asked.config.hostname.as_str(), asked.host_config.runtime.as_str()), ("node", "runc"));
     }
 }

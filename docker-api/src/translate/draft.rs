@@ -1,11 +1,13 @@
 //! A whole request as what the engine creates.
 
 use super::namespaces::Find;
+use super::volumes::Sources;
 use super::{Result, binds, complete, limits, namespaces, policy, ports, process, security, signal};
 use crate::annex::Annex;
 use crate::dto::config::CreateRequest;
 use crate::dto::host_config::HostConfig;
 use crate::http::error::ApiError;
+use crate::volumes::VolumeUse;
 use orlop_model::container::{ContainerSpec, LogPath, RootfsAccess};
 use orlop_model::image::Image;
 use orlop_model::sandbox::{NamespaceScope, SandboxEnd, SandboxSpec};
@@ -36,10 +38,19 @@ pub(crate) struct Around<'a> {
     pub(crate) gateway: Ipv4Addr,
     /// Finds another container whose namespace is wanted.
     pub(crate) find: Find<'a>,
+    /// What mounts are made of.
+    pub(crate) sources: Sources<'a>,
+}
+
+/// What is to be created.
+pub(crate) struct Draft {
+    pub(crate) alone: CreateAlone,
+    /// Volumes that must be there before.
+    pub(crate) volumes: Vec<VolumeUse>,
 }
 
 /// Translates a request.
-pub(crate) fn draft(mut asked: CreateRequest, around: &Around<'_>) -> Result<CreateAlone> {
+pub(crate) fn draft(mut asked: CreateRequest, around: &Around<'_>) -> Result<Draft> {
     check_networks(&asked)?;
     complete::with_image(&mut asked.config, &complete::config_of(around.image));
     complete::with_defaults(&mut asked, around.id, around.node);
@@ -48,7 +59,7 @@ pub(crate) fn draft(mut asked: CreateRequest, around: &Around<'_>) -> Result<Cre
     policy::check_removal(host)?;
     let shared = namespaces::shared(config, host, around.find)?;
     let resources = limits::resources(&host.limits, host.oom_score_adj, around.cpus)?;
-    let mounted = binds::mounted(host)?;
+    let mounted = binds::mounted(config, host, &around.sources)?;
     let key = NaturalKey(around.id.as_str().to_owned());
 
     let mut sandbox = SandboxSpec::new(around.namespace.clone(), key.clone());
@@ -58,6 +69,7 @@ pub(crate) fn draft(mut asked: CreateRequest, around: &Around<'_>) -> Result<Cre
     sandbox.network = shared.network;
     sandbox.networks = shared.networks;
     sandbox.ipc = shared.ipc;
+    sandbox.mac = mac(&asked, shared.network)?;
     sandbox.sysctls = sysctls(host, shared.network)?;
     sandbox.dns = namespaces::dns(host)?;
     sandbox.hosts = namespaces::hosts(host, around.gateway)?;
@@ -75,6 +87,7 @@ pub(crate) fn draft(mut asked: CreateRequest, around: &Around<'_>) -> Result<Cre
     container.mounts = mounted.mounts;
     container.tmpfs = mounted.tmpfs;
     container.devices = security::devices(host)?;
+    container.device_rules = security::device_rules(host)?;
     container.namespaces = shared.namespaces;
     container.rootfs = if host.readonly_rootfs { RootfsAccess::ReadOnly } else { RootfsAccess::ReadWrite };
     container.security = security::security(host)?;
@@ -83,8 +96,12 @@ pub(crate) fn draft(mut asked: CreateRequest, around: &Around<'_>) -> Result<Cre
         "" => None,
         text => Some(signal::parse(text)?),
     };
-    let annex = Annex::of(around.name.to_owned(), asked, &container.process.command).bytes();
-    Ok(CreateAlone { id: around.id.clone(), sandbox, container, resources, annex })
+    let mut annex = Annex::of(around.name.to_owned(), asked, &container.process.command);
+    annex.unfilled = mounted.volumes.iter().any(|volume| volume.copies);
+    annex.volumes.clone_from(&mounted.volumes);
+    let annex = annex.bytes();
+    let alone = CreateAlone { id: around.id.clone(), sandbox, container, resources, annex };
+    Ok(Draft { alone, volumes: mounted.volumes })
 }
 
 /// Networks named beside the mode must be the mode's.
@@ -98,6 +115,37 @@ fn check_networks(asked: &CreateRequest) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the hardware address that is wanted, of the container or of its one network.
+fn mac(asked: &CreateRequest, network: NamespaceScope) -> Result<Option<[u8; 6]>> {
+    let of_networks = asked.networking_config.endpoints_config.values().map(|endpoint| &endpoint.mac_address);
+    let mut all = [&asked.config.mac_address].into_iter().chain(of_networks).filter(|text| !text.is_empty());
+    let Some(text) = all.next() else { return Ok(None) };
+    if all.any(|other| !other.eq_ignore_ascii_case(text)) {
+        return Err(ApiError::bad(
+            "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
+        ));
+    }
+    let own = matches!(asked.host_config.network_mode.as_str(), "bridge") && network == NamespaceScope::Sandbox;
+    if !own || asked.config.network_disabled {
+        return Err(ApiError::bad("conflicting options: mac-address and the network mode"));
+    }
+    parse_mac(text).map(Some).ok_or_else(|| ApiError::bad(format!("{text} is not a valid mac address")))
+}
+
+/// Parses `02:42:ac:11:00:0a`: an address of one interface, not of a group.
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let parts: Vec<&str> = text.split([':', '-']).collect();
+    let mut mac = [0; 6];
+    let is_byte = |part: &&str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if parts.len() != mac.len() || !parts.iter().all(is_byte) {
+        return None;
+    }
+    for (byte, part) in mac.iter_mut().zip(parts) {
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    (mac[0] & 1 == 0 && mac != [0; 6]).then_some(mac)
 }
 
 fn hostname(text: &str, network: NamespaceScope) -> Result<String> {
@@ -135,19 +183,28 @@ fn cgroup_parent(text: &str) -> Result<Option<String>> {
     }
 }
 
+/// Checks an option of the log. How many files are kept says nothing as long as none is ended by its size.
+fn log_option(driver: &str, name: &str, value: &str) -> Result<()> {
+    match name {
+        "max-file" => match value.parse::<u32>() {
+            Ok(1..) => Ok(()),
+            Ok(0) => Err(ApiError::bad("max-file cannot be less than 1")),
+            Err(_) => Err(ApiError::bad(format!("invalid value for max-file: {value:?} is no number"))),
+        },
+        "max-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode" => {
+            Err(ApiError::not_built(format!("the log option {name}")))
+        }
+        _ => Err(ApiError::bad(format!("unknown log opt '{name}' for {driver} log driver"))),
+    }
+}
+
 /// Where output goes: a file whatever the driver is called, or nowhere.
 fn log(host: &HostConfig, folder: &Path) -> Result<Option<LogPath>> {
     let config = &host.log_config;
     match config.driver.as_str() {
         "json-file" | "local" => {
-            if let Some(name) = config.config.keys().next() {
-                let known =
-                    ["max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode"];
-                return Err(if known.contains(&name.as_str()) {
-                    ApiError::not_built(format!("the log option {name}"))
-                } else {
-                    ApiError::bad(format!("unknown log opt '{name}' for {} log driver", config.driver))
-                });
+            for (name, value) in &config.config {
+                log_option(&config.driver, name, value)?;
             }
             Ok(Some(LogPath { directory: folder.to_owned(), file: LOG_FILE.into() }))
         }
@@ -156,5 +213,38 @@ fn log(host: &HostConfig, folder: &Path) -> Result<Option<LogPath>> {
             Err(ApiError::not_built(format!("the log driver {}", config.driver)))
         }
         other => Err(ApiError::bad(format!("logger: no log driver named '{other}' is registered"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_addresses_are_read_or_refused() {
+        assert_eq!(parse_mac("02:42:ac:11:00:0A"), Some([2, 0x42, 0xac, 0x11, 0, 10]));
+        for bad in [
+            "",
+            "02:42:ac:11:00",
+            "02:42:ac:11:00:0g",
+            "2:42:ac:11:00:0a1",
+            "01:00:5e:00:00:01",
+            "00:00:00:00:00:00",
+            "+2:42:ac:11:00:0a",
+        ] {
+            assert_eq!(parse_mac(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_of_the_log_are_known_built_or_refused() {
+        let of =
+            |name: &str, value: &str| log_option("json-file", name, value).map_err(|error| error.status().as_u16());
+        assert_eq!(of("max-file", "100"), Ok(()));
+        for (name, value, status) in
+            [("max-file", "0", 400), ("max-file", "x", 400), ("max-size", "1m", 501), ("nosuch", "", 400)]
+        {
+            assert_eq!(of(name, value), Err(status), "{name}={value}");
+        }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn complete(limits: &mut Limits) {
     if limits.memory > 0 && limits.memory_swap == 0 {
         limits.memory_swap = limits.memory.saturating_mul(2);
     }
+    limits.memory_swappiness = limits.memory_swappiness.filter(|swappiness| *swappiness != -1);
 }
 
 /// Checks limits of a new container.
@@ -36,6 +37,8 @@ pub(crate) fn resources(limits: &Limits, oom_score_adj: i64, cpus: usize) -> Res
         cpu_shares: natural("CpuShares", limits.cpu_shares)?,
         memory_bytes_max: limits.memory,
         memory_swap_bytes_max: limits.memory_swap,
+        memory_reservation_bytes: limits.memory_reservation,
+        memory_swappiness: swappiness(limits)?,
         cpuset_cpus: cpuset("cpus", &limits.cpuset_cpus)?,
         cpuset_mems: cpuset("memory", &limits.cpuset_mems)?,
         pids_max: match limits.pids_limit {
@@ -54,6 +57,7 @@ pub(crate) fn change(asked: &Limits, before: &Limits, cpus: usize) -> Result<(Re
     let or_text = |new: &str, old: &str| if new.is_empty() { old.to_owned() } else { new.to_owned() };
     after.memory = or(asked.memory, before.memory);
     after.memory_swap = or(asked.memory_swap, before.memory_swap);
+    after.memory_reservation = or(asked.memory_reservation, before.memory_reservation);
     if asked.memory > 0 && asked.memory_swap == 0 && before.memory_swap > 0 && asked.memory > before.memory_swap {
         return Err(ApiError::conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
@@ -96,10 +100,27 @@ fn check_memory(limits: &Limits) -> Result<()> {
     if swap > 0 && swap < memory {
         return Err(ApiError::bad("Minimum memoryswap limit should be larger than memory limit, see usage"));
     }
+    let reservation = limits.memory_reservation;
+    if reservation != 0 && reservation < MEMORY_BYTES_MIN {
+        return Err(ApiError::bad("Minimum memory reservation allowed is 6MB"));
+    }
+    if memory > 0 && memory < reservation {
+        return Err(ApiError::bad("Minimum memory limit can not be less than memory reservation limit, see usage"));
+    }
     if swap < -1 {
         return Err(ApiError::bad(format!("MemorySwap: {swap} is no limit; -1 is unlimited")));
     }
     Ok(())
+}
+
+fn swappiness(limits: &Limits) -> Result<Option<u8>> {
+    let Some(number) = limits.memory_swappiness else { return Ok(None) };
+    match u8::try_from(number) {
+        Ok(number @ 0..=100) => Ok(Some(number)),
+        Ok(_) | Err(_) => {
+            Err(ApiError::bad(format!("Invalid value: {number}, valid memory swappiness range is 0-100")))
+        }
+    }
 }
 
 /// Returns period and quota, microseconds.
@@ -160,13 +181,20 @@ mod tests {
 
     #[test]
     fn limits_become_those_of_the_engine() {
-        let mut limits =
-            Limits { memory: 64 << 20, nano_cpus: 1_500_000_000, pids_limit: Some(9), ..Limits::default() };
+        let mut limits = Limits {
+            memory: 64 << 20,
+            nano_cpus: 1_500_000_000,
+            pids_limit: Some(9),
+            memory_swappiness: Some(-1),
+            memory_reservation: 32 << 20,
+            ..Limits::default()
+        };
         complete(&mut limits);
         let resources = resources(&limits, -5, 2).unwrap();
         assert_eq!((resources.memory_bytes_max, resources.memory_swap_bytes_max), (64 << 20, 128 << 20));
         assert_eq!((resources.cpu_period_us, resources.cpu_quota_us, resources.pids_max), (100_000, 150_000, 9));
         assert_eq!(resources.oom_score_adj, Some(-5));
+        assert_eq!((resources.memory_reservation_bytes, resources.memory_swappiness), (32 << 20, None));
     }
 
     #[test]
@@ -175,6 +203,9 @@ mod tests {
         refused(Limits { memory: 1024, ..of() }, "Minimum memory limit allowed is 6MB");
         refused(Limits { memory_swap: 1 << 30, ..of() }, "You should always set the Memory limit");
         refused(Limits { memory: 64 << 20, memory_swap: 1 << 20, ..of() }, "Minimum memoryswap limit");
+        refused(Limits { memory_reservation: 1, ..of() }, "Minimum memory reservation");
+        refused(Limits { memory: 8 << 20, memory_reservation: 9 << 20, ..of() }, "less than memory reservation");
+        refused(Limits { memory_swappiness: Some(101), ..of() }, "valid memory swappiness range");
         refused(Limits { nano_cpus: 3 * NANO, ..of() }, "range of CPUs is from 0.01 to 2.00");
         refused(Limits { nano_cpus: NANO, cpu_quota: 5000, ..of() }, "CPU Quota cannot both be set");
         refused(Limits { cpu_period: 10, ..of() }, "CPU cfs period");

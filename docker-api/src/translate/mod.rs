@@ -14,6 +14,7 @@ pub(crate) mod process;
 pub(crate) mod security;
 pub(crate) mod signal;
 pub(crate) mod terminal;
+pub(crate) mod volumes;
 
 use crate::http::error::ApiError;
 

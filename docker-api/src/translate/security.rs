@@ -3,7 +3,7 @@
 use super::Result;
 use crate::dto::host_config::HostConfig;
 use crate::http::error::ApiError;
-use orlop_model::container::{Device, SeccompProfile, Security};
+use orlop_model::container::{Device, DeviceKind, DeviceRule, SeccompProfile, Security};
 use std::path::PathBuf;
 
 /// Checks everything about confinement.
@@ -148,6 +148,37 @@ pub(crate) fn devices(host: &HostConfig) -> Result<Vec<Device>> {
     host.devices.iter().flatten().map(device).collect()
 }
 
+/// Checks rules for devices that no node is made of: `c 7:128 rwm`.
+pub(crate) fn device_rules(host: &HostConfig) -> Result<Vec<DeviceRule>> {
+    let rules = host.device_cgroup_rules.iter().flatten();
+    rules
+        .map(|text| {
+            device_rule(text).ok_or_else(|| ApiError::bad(format!("invalid device cgroup rule format: '{text}'")))
+        })
+        .collect()
+}
+
+fn device_rule(text: &str) -> Option<DeviceRule> {
+    let [kind, numbers, permissions] = text.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let kind = match kind {
+        "a" => DeviceKind::Any,
+        "c" => DeviceKind::Char,
+        "b" => DeviceKind::Block,
+        _ => return None,
+    };
+    let number = |text: &str| match text {
+        "*" => Some(None),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok().map(Some),
+        _ => None,
+    };
+    let (major, minor) = numbers.split_once(':')?;
+    let known = permissions.chars().all(|c| matches!(c, 'r' | 'w' | 'm'));
+    if !known || !(1..=3).contains(&permissions.len()) {
+        return None;
+    }
+    Some(DeviceRule { kind, major: number(major)?, minor: number(minor)?, permissions: permissions.to_owned() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +199,16 @@ mod tests {
         for (option, status) in [("nosuch", 400), ("seccomp=file", 400), ("apparmor=mine", 501), ("label=type:x", 501)]
         {
             assert_eq!(with(&[option]).unwrap_err().status().as_u16(), status, "{option}");
+        }
+    }
+
+    #[test]
+    fn rules_for_devices_are_read_or_refused() {
+        let rule = device_rule("c 7:128 rwm").unwrap();
+        assert_eq!((rule.kind, rule.major, rule.minor), (DeviceKind::Char, Some(7), Some(128)));
+        assert_eq!(device_rule("a *:* r").unwrap().major, None);
+        for bad in ["", "c 7:128", "x 7:1 r", "c 7 r", "c 7:x r", "c 7:1 rx", "c 7:1 ", "c +7:1 r", "c 7:1 r w"] {
+            assert_eq!(device_rule(bad), None, "{bad}");
         }
     }
 

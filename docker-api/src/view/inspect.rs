@@ -7,7 +7,8 @@ use crate::annex::Annex;
 use crate::http::version::Version;
 use crate::time::rfc3339;
 use crate::translate::complete::shown_paths;
-use orlop_model::container::{MountAccess, Propagation};
+use crate::volumes::LOCAL;
+use orlop_model::container::{Mount, MountAccess, Propagation};
 use orlop_usecases::{ContainerView, SandboxView};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -50,7 +51,7 @@ pub(crate) fn shown(view: &ContainerView, annex: &Annex, around: &Around<'_>) ->
         "ExecIDs": if around.execs.is_empty() { Value::Null } else { json!(around.execs) },
         "HostConfig": host_config(annex, around.version),
         "GraphDriver": { "Data": null, "Name": "overlay2" },
-        "Mounts": mounts(view),
+        "Mounts": mounts(view, annex),
         "Config": config(annex),
         "NetworkSettings": Addressed::new(annex, around.sandbox).settings(id),
     });
@@ -97,15 +98,11 @@ fn host_config(annex: &Annex, version: Version) -> Value {
         "CpuPercent": 0,
         "CpuRealtimePeriod": 0,
         "CpuRealtimeRuntime": 0,
-        "DeviceCgroupRules": null,
         "DeviceRequests": null,
         "IOMaximumBandwidth": 0,
         "IOMaximumIOps": 0,
         "Links": null,
-        "MemoryReservation": 0,
-        "MemorySwappiness": null,
         "OomKillDisable": null,
-        "VolumesFrom": null,
     });
     if let (Value::Object(shown), Value::Object(rest)) = (&mut shown, rest) {
         shown.extend(rest);
@@ -114,22 +111,34 @@ fn host_config(annex: &Annex, version: Version) -> Value {
 }
 
 /// Returns the mounts that were asked for.
-pub(crate) fn mounts(view: &ContainerView) -> Vec<Value> {
-    let spec = &view.asked.spec;
-    let binds = spec.mounts.iter().map(|mount| {
-        let writable = mount.access == MountAccess::ReadWrite;
-        json!({
-            "Type": "bind",
-            "Source": mount.source,
-            "Destination": mount.target,
-            "Mode": if writable { "" } else { "ro" },
-            "RW": writable,
-            "Propagation": match mount.propagation {
-                Propagation::Private => "rprivate",
-                Propagation::HostToContainer => "rslave",
-                Propagation::Bidirectional => "rshared",
-            },
-        })
+pub(crate) fn mounts(view: &ContainerView, annex: &Annex) -> Vec<Value> {
+    view.asked.spec.mounts.iter().map(|mount| one_mount(mount, annex)).collect()
+}
+
+fn one_mount(mount: &Mount, annex: &Annex) -> Value {
+    let writable = mount.access == MountAccess::ReadWrite;
+    let mut shown = json!({
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": if writable { "" } else { "ro" },
+        "RW": writable,
     });
-    binds.collect()
+    if let Some(volume) = annex.volumes.iter().find(|volume| volume.target == mount.target) {
+        shown["Type"] = json!("volume");
+        shown["Name"] = json!(volume.name);
+        shown["Driver"] = json!(LOCAL);
+        shown["Propagation"] = json!("");
+        if writable && !volume.anonymous {
+            // As dockerd shows it, with SELinux or without.
+            shown["Mode"] = json!("z");
+        }
+        return shown;
+    }
+    shown["Type"] = json!("bind");
+    shown["Propagation"] = json!(match mount.propagation {
+        Propagation::Private => "rprivate",
+        Propagation::HostToContainer => "rslave",
+        Propagation::Bidirectional => "rshared",
+    });
+    shown
 }

@@ -1,5 +1,6 @@
 //! What the engine knows, as clients read it. Pure.
 
+pub(crate) mod changes;
 pub(crate) mod duration;
 pub(crate) mod image;
 pub(crate) mod inspect;
@@ -7,3 +8,4 @@ pub(crate) mod network;
 pub(crate) mod pull;
 pub(crate) mod state;
 pub(crate) mod summary;
+pub(crate) mod volume;

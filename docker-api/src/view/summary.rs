@@ -42,7 +42,7 @@ pub(crate) fn shown(
         "Status": status_text(&view.state, annex, now),
         "HostConfig": { "NetworkMode": annex.host_config.network_mode },
         "NetworkSettings": { "Networks": addressed.endpoints(id) },
-        "Mounts": super::inspect::mounts(view),
+        "Mounts": super::inspect::mounts(view, annex),
     });
     if let Some(sizes) = sizes {
         line["SizeRw"] = json!(sizes.written);

@@ -13,3 +13,4 @@ mod refusals;
 mod settings;
 mod streams;
 mod terminal;
+mod volumes;

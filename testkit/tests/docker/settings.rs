@@ -34,6 +34,12 @@ fn a_container_has_what_it_was_given() {
     assert_eq!(run(&["--entrypoint", "echo"], &["hi"]), "hi");
     assert_eq!(run(&["--init"], &["sh", "-c", "test $$ -ne 1 && echo child"]), "child");
     assert_eq!(run(&["--ulimit", "nofile=77:88"], &["sh", "-c", "ulimit -n"]), "77");
+    assert_eq!(
+        run(&["--mac-address", "02:42:ac:11:00:0a"], &["cat", "/sys/class/net/eth0/address"]),
+        "02:42:ac:11:00:0a"
+    );
+    assert_eq!(run(&["--log-opt", "max-file=3", "--memory-reservation", "16m"], &["echo", "logged"]), "logged");
+    assert_eq!(run(&["--device-cgroup-rule", "c 1:* rwm"], &["echo", "ruled"]), "ruled");
     assert_eq!(run(&["--memory", "32m", "--pids-limit", "50", "--cpus", "0.5"], &["echo", "limited"]), "limited");
 }
 

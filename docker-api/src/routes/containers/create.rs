@@ -8,9 +8,13 @@ use crate::http::error::ApiError;
 use crate::http::reply::{Answered, json_with};
 use crate::http::server::Call;
 use crate::names;
-use crate::translate::draft::{Around, draft};
+use crate::routes::volumes::tell_of;
+use crate::translate::draft::{Around, Draft, draft};
+use crate::translate::volumes::Sources;
+use crate::volumes::{Volume, VolumeUse};
 use hyper::StatusCode;
-use orlop_model::container::NamespaceMode;
+use orlop_model::container::{Mount, NamespaceMode};
+use orlop_model::container_state::Force;
 use orlop_model::image::Image;
 use orlop_model::reference::Reference;
 use orlop_model::{ContainerId, ErrorKind};
@@ -32,10 +36,12 @@ pub(crate) async fn answer(call: Call) -> Answered {
     let (head, body) = request.into_parts();
     let asked: Asked<CreateRequest> = body::json(&head.headers, body, "CreateRequest", CREATE).await?;
     app.metrics.unknown.inc_by(asked.unknown);
-    let asked = asked.value.ok_or_else(|| ApiError::bad("config cannot be empty in order to create a container"))?;
+    let mut asked =
+        asked.value.ok_or_else(|| ApiError::bad("config cannot be empty in order to create a container"))?;
     let image = image(&app, &asked.config.image).await?;
     check_platform(query.text("platform"), &asked.config.image, &image)?;
 
+    let warnings = discard(&mut asked);
     let id = app.facade.fresh_id();
     let name = match asked_name {
         Some(name) => app.names.take(&name, &id).map(|()| name)?,
@@ -44,10 +50,22 @@ pub(crate) async fn answer(call: Call) -> Answered {
     let created = create(&app, &id, &name, asked, &image).await;
     if created.is_err() {
         app.names.release(&name, &id);
+        app.volumes.release(&id);
         app.forget_files(&id);
     }
     created?;
-    json_with(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": [] }))
+    json_with(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": warnings }))
+}
+
+/// Takes away what this node's kernel has not, and says so, as dockerd does.
+fn discard(asked: &mut CreateRequest) -> Vec<&'static str> {
+    let swappiness = &mut asked.host_config.limits.memory_swappiness;
+    match crate::routes::cgroup_version() {
+        "2" if swappiness.take().is_some_and(|swappiness| swappiness != -1) => vec![
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.",
+        ],
+        _ => Vec::new(),
+    }
 }
 
 async fn create(
@@ -69,8 +87,15 @@ async fn create(
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         gateway: app.config.bridge.gateway(),
         find: &|name| other(app, name),
+        sources: Sources {
+            volumes: &app.config.folder.join("volumes"),
+            make_up: &|| app.facade.fresh_id().as_str().to_owned(),
+            find: &|name| mounts_of(app, name),
+        },
     };
-    let wanted = draft(asked, &around)?;
+    let removed_at_end = asked.host_config.auto_remove;
+    let Draft { alone: wanted, volumes } = draft(asked, &around)?;
+    let made = take_volumes(app, id, volumes).await?;
     for mount in &wanted.container.mounts {
         check_source(mount)?;
     }
@@ -84,7 +109,44 @@ async fn create(
         // The image went between the two.
         if failure.kind == ErrorKind::NotFound { ApiError::bad(failure.message) } else { failure.into() }
     })?;
+    if let Err(error) = settle_volumes(app, id, removed_at_end).await {
+        // As one: it was not created.
+        drop(app.facade.remove_container(id, Force::Yes).await);
+        return Err(error);
+    }
+    made.iter().for_each(|volume| tell_of(app, volume, "create"));
     Ok(())
+}
+
+/// Makes the volumes that are not there yet.
+async fn take_volumes(app: &Arc<App>, id: &ContainerId, uses: Vec<VolumeUse>) -> Result<Vec<Volume>, ApiError> {
+    if uses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let holder = id.clone();
+    let made = app.blocking(move |app| app.volumes.take(&uses, &holder, crate::time::now())).await?;
+    made.map_err(|wrong| ApiError::internal(format!("make the container's volumes: {wrong}")))
+}
+
+/// Fills volumes and lets them outlive the container: those with a name always, the others unless it is removed by itself.
+async fn settle_volumes(app: &Arc<App>, id: &ContainerId, removed_at_end: bool) -> Result<(), ApiError> {
+    let found = find::container(app, id.as_str())?;
+    if found.annex.volumes.is_empty() {
+        return Ok(());
+    }
+    if found.annex.unfilled {
+        app.fill_volumes(id, &found.annex).await?;
+    }
+    let id = id.clone();
+    let kept = app.blocking(move |app| app.volumes.keep(&id, |volume| !volume.anonymous || !removed_at_end)).await?;
+    kept.map_err(|wrong| ApiError::internal(format!("record the container's volumes: {wrong}")))
+}
+
+/// Returns what is mounted in another container.
+fn mounts_of(app: &App, name: &str) -> Result<Vec<(Mount, Option<VolumeUse>)>, ApiError> {
+    let found = find::container(app, name)?;
+    let of = |mount: &Mount| found.annex.volumes.iter().find(|of| of.target == mount.target).cloned();
+    Ok(found.view.asked.spec.mounts.iter().map(|mount| (mount.clone(), of(mount))).collect())
 }
 
 /// Finds the container whose namespaces are wanted.
@@ -120,7 +182,7 @@ fn check_platform(asked: &str, name: &str, image: &Image) -> Result<(), ApiError
 }
 
 /// A source in the long form must be there; in the short form it is made.
-fn check_source(mount: &orlop_model::container::Mount) -> Result<(), ApiError> {
+fn check_source(mount: &Mount) -> Result<(), ApiError> {
     use orlop_model::container::MissingSource;
     match mount.missing {
         MissingSource::MakeFolder => Ok(()),

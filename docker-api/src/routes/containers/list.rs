@@ -134,7 +134,7 @@ fn matches(found: &Found, filters: &Filters) -> bool {
         && filters.fits("health", |health| annex.health_word(&view.state) == health)
         && filters.labels_fit("label", label)
         && filters.fits("network", |name| network.is_some_and(|network| network.name() == name || network.id().starts_with(name)))
-        && filters.fits("volume", |path| mounts().any(|mount| mount.target.as_os_str() == path || mount.source.as_os_str() == path))
+        && filters.fits("volume", |path| annex.volumes.iter().any(|volume| volume.name == path) || mounts().any(|mount| mount.target.as_os_str() == path || mount.source.as_os_str() == path))
         && filters.fits("expose", |port| exposes(found, port))
         && filters.fits("publish", |port| publishes(found, port))
         && filters.fits("isolation", |isolation| isolation == "default")

@@ -2,6 +2,7 @@
 
 pub(super) mod archive;
 pub(super) mod attach;
+pub(super) mod changes;
 pub(super) mod create;
 pub(crate) mod find;
 pub(super) mod freeze;

@@ -25,8 +25,17 @@ pub(crate) async fn answer(call: &Call) -> Answered {
                 "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
             )));
         }
+        (state, Force::No) if found.annex.is_restarting(state) => {
+            return Err(ApiError::conflict(format!(
+                "cannot remove container \"{name}\": container is restarting: stop the container before removing or force remove"
+            )));
+        }
         (_, Force::Yes | Force::No) => {}
     }
     call.app.remove(&found, force).await?;
+    if call.query.flag("v") && !found.annex.volumes.is_empty() {
+        let volumes = found.annex.volumes.clone();
+        call.app.blocking(move |app| app.volumes.remove_anonymous(&volumes)).await?;
+    }
     empty(StatusCode::NO_CONTENT)
 }

@@ -58,7 +58,8 @@ fn finished(life: &Life) -> Option<Timestamp> {
 fn over(life: &Life, condition: Condition, before: Option<Timestamp>) -> bool {
     match condition {
         _ if life.view().is_none() => true,
-        Condition::NotRunning => !life.runs() && !life.is_restarting(),
+        // One that a policy is about to start again runs, as far as clients go; but each of its ends is one.
+        Condition::NotRunning => !life.runs() && (!life.is_restarting() || finished(life) != before),
         Condition::NextExit => !life.runs() && finished(life) != before,
         Condition::Removed => false,
     }

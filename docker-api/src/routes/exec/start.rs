@@ -43,7 +43,8 @@ pub(crate) async fn answer(call: Call) -> Answered {
         tokio::spawn(run.alone());
         return empty(StatusCode::OK);
     }
-    let framing = Framing::of(run.exec.asked.tty);
+    // By what the start says, not by what the program has: a client reads the stream as it asked for it.
+    let framing = Framing::of(asked.tty);
     let (reply, opened) = client::open_head(head, framing.media_type(version));
     tokio::spawn(run.with_client(opened, framing));
     Ok(reply)

@@ -1,5 +1,6 @@
 //! `GET /system/df`
 
+use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::reply::{Answered, json};
 use crate::http::server::Call;
@@ -7,6 +8,7 @@ use crate::http::version::Version;
 use crate::routes::containers::find::Found;
 use crate::routes::containers::list_sizes;
 use crate::routes::images::{counts, shared};
+use crate::view::volume::with_usage;
 use crate::view::{image, summary};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -39,7 +41,8 @@ pub(crate) async fn answer(call: &Call) -> Answered {
         usage.insert("Containers".to_owned(), containers(call).await?);
     }
     if wants("volume") {
-        usage.insert("Volumes".to_owned(), json!([]));
+        let all = |app: &App| app.volumes.list().iter().map(|volume| with_usage(volume, &app.volumes)).collect();
+        usage.insert("Volumes".to_owned(), call.app.blocking(all).await?);
     }
     if wants("build-cache") {
         usage.insert("BuildCache".to_owned(), json!([]));

@@ -128,7 +128,8 @@ fn machine_id() -> String {
     read("/etc/machine-id")
 }
 
-fn cgroup_version() -> &'static str {
+/// Returns the version of the node's cgroups.
+pub(crate) fn cgroup_version() -> &'static str {
     if fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false) { "2" } else { "1" }
 }
 

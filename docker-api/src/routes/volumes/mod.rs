@@ -1,24 +1,17 @@
-//! Volumes: there are none yet, and whoever looks for one learns that.
+//! Volumes.
 
-use crate::http::error::ApiError;
-use crate::http::filters::Filters;
-use crate::http::reply::{Answered, json};
-use crate::http::server::Call;
-use serde_json::json;
+pub(super) mod create;
+pub(super) mod inspect;
+pub(super) mod list;
+pub(super) mod prune;
+pub(super) mod remove;
 
-/// `GET /volumes`
-pub(super) fn list(call: &Call) -> Answered {
-    Filters::of(&call.query, &["dangling", "driver", "label", "name"])?;
-    json(&json!({ "Volumes": [], "Warnings": null }))
-}
+use crate::app::App;
+use crate::volumes::Volume;
+use std::collections::BTreeMap;
 
-/// `GET /volumes/{name}`
-pub(super) fn inspect(call: &Call) -> Answered {
-    Err(ApiError::not_found(format!("get {}: no such volume", call.name())))
-}
-
-/// `POST /volumes/prune`
-pub(super) fn prune(call: &Call) -> Answered {
-    Filters::of(&call.query, &["label", "label!", "all"])?;
-    json(&json!({ "VolumesDeleted": [], "SpaceReclaimed": 0 }))
+/// Tells what was done to a volume.
+pub(crate) fn tell_of(app: &App, volume: &Volume, action: &str) {
+    let attributes = BTreeMap::from([("driver".to_owned(), crate::volumes::LOCAL.to_owned())]);
+    app.events.tell(crate::time::now(), "volume", action, volume.name.clone(), attributes);
 }

@@ -1,0 +1,64 @@
+use super::*;
+
+fn id(number: u8) -> ContainerId {
+    ContainerId::from_random([number; 32])
+}
+
+fn anonymous(name: &str) -> VolumeUse {
+    VolumeUse { name: name.into(), target: "/data".into(), anonymous: true, ..VolumeUse::default() }
+}
+
+fn names(volumes: &Volumes) -> Vec<String> {
+    volumes.list().into_iter().map(|volume| volume.name).collect()
+}
+
+#[test]
+fn a_volume_that_is_held_is_not_removed() {
+    let temp = tempfile::tempdir().unwrap();
+    let volumes = Volumes::open(temp.path().join("volumes"), &[]);
+    volumes.create(Volume { name: "mine".into(), ..Volume::default() }).unwrap();
+    let uses = [VolumeUse { name: "mine".into(), ..VolumeUse::default() }];
+    assert!(volumes.take(&uses, &id(1), Timestamp(0)).unwrap().is_empty());
+    let refused = volumes.remove("mine").unwrap_err();
+    assert_eq!(refused.status().as_u16(), 409);
+    assert!(refused.message().starts_with("remove mine: volume is in use - [0101"), "{}", refused.message());
+    volumes.release(&id(1));
+    std::fs::write(volumes.data("mine").join("file"), "x").unwrap();
+    volumes.remove("mine").unwrap();
+    assert_eq!(volumes.remove("mine").unwrap_err().message(), "get mine: no such volume");
+    assert_eq!(std::fs::read_dir(temp.path().join("volumes")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_was_made_for_a_container_goes_with_it_unless_it_is_kept() {
+    let temp = tempfile::tempdir().unwrap();
+    let volumes = Volumes::open(temp.path().into(), &[]);
+    volumes.take(&[anonymous("one")], &id(1), Timestamp(0)).unwrap();
+    volumes.take(&[anonymous("two")], &id(2), Timestamp(0)).unwrap();
+    volumes.keep(&id(2), |_| true).unwrap();
+    volumes.release(&id(1));
+    volumes.release(&id(2));
+    assert_eq!(names(&volumes), ["two"]);
+    volumes.remove_anonymous(&[anonymous("two")]);
+    assert!(names(&volumes).is_empty());
+}
+
+#[test]
+fn the_next_daemon_finds_volumes_and_removes_what_nobody_has() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path();
+    let volumes = Volumes::open(folder.into(), &[]);
+    let labels = TextMap::from([("a".to_owned(), "b".to_owned())]);
+    volumes.create(Volume { name: "named".into(), labels, created: Timestamp(7), ..Volume::default() }).unwrap();
+    // One whose container was removed with nobody there to see it, one of a container that is there, one cut off.
+    volumes.take(&[anonymous("left")], &id(1), Timestamp(0)).unwrap();
+    volumes.take(&[anonymous("held")], &id(2), Timestamp(0)).unwrap();
+    std::fs::create_dir_all(folder.join("cut/_data")).unwrap();
+    let expected = volumes.find("named");
+    drop(volumes);
+    let volumes = Volumes::open(folder.into(), &[(id(2), vec![anonymous("held")])]);
+    assert_eq!(names(&volumes), ["held", "named"]);
+    assert_eq!(volumes.find("named"), expected);
+    assert_eq!((volumes.holders("held"), volumes.holders("named")), (1, 0));
+    assert!(!folder.join("cut").exists() && !folder.join("left").exists());
+}
