@@ -217,7 +217,7 @@ pub(crate) mod tests {
             (ContainerState::Creating { since: Timestamp(1), stage: Preparing::Rootfs }, Shown::ContainerCreated),
             (ContainerState::Created { checked: checked_sample() }, Shown::ContainerCreated),
             (
-                ContainerState::Starting { since: Timestamp(1), checked: checked_sample(), stop: None },
+                ContainerState::Starting { since: Timestamp(1), checked: checked_sample(), stop: None, signal: None },
                 Shown::ContainerCreated,
             ),
             (ContainerState::Running(task()), Shown::ContainerRunning),
@@ -228,6 +228,7 @@ pub(crate) mod tests {
                     deadline: Timestamp(9),
                     how: Stopping::Asked,
                     ask_again: None,
+                    signal: None,
                 },
                 Shown::ContainerRunning,
             ),

@@ -50,6 +50,9 @@ pub enum ContainerState {
         checked: Checked,
         /// A stop that came meanwhile: its grace.
         stop: Option<Duration>,
+        /// The signal of that stop, where it is not the container's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<u8>,
     },
     /// Its process runs.
     Running(Task),
@@ -65,6 +68,9 @@ pub enum ContainerState {
         how: Stopping,
         /// When the stop signal is tried again, after it could not be sent.
         ask_again: Option<Timestamp>,
+        /// The signal it is asked by, where it is not its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<u8>,
     },
     /// The shim is silent.
     Lost(Task),
@@ -242,6 +248,8 @@ pub enum ContainerEvent {
     StopAsked {
         /// Time between the stop signal and the kill; zero kills at once.
         grace: Duration,
+        /// The signal that asks it to end; its own when there is none.
+        signal: Option<u8>,
     },
     /// A caller wants it frozen.
     FreezeAsked,
@@ -329,6 +337,15 @@ pub type ContainerStep = (ContainerState, Option<ContainerEffect>);
 // === impl ContainerState ===
 
 impl ContainerState {
+    /// Returns the signal that asks it to end, where one is known.
+    #[must_use]
+    pub fn stop_signal(&self) -> Option<u8> {
+        match self {
+            Self::Stopping { signal: Some(signal), .. } => Some(*signal),
+            other => other.checked().map(|checked| checked.stop_signal),
+        }
+    }
+
     /// Returns this stop with a deadline no later than `latest`; any other state as it is.
     fn by(&self, latest: Timestamp) -> Self {
         let mut next = self.clone();

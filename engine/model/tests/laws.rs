@@ -78,7 +78,8 @@ fn container_event() -> impl Strategy<Value = ContainerEvent> {
         Just(Forgotten),
         container_effect().prop_map(|effect| Failed(effect, failure())),
         Just(StartAsked),
-        (0u64..100).prop_map(|grace| StopAsked { grace: Duration::from_secs(grace) }),
+        (0u64..100, any::<bool>())
+            .prop_map(|(grace, by)| StopAsked { grace: Duration::from_secs(grace), signal: by.then_some(2) }),
         Just(FreezeAsked),
         Just(ThawAsked),
         Just(RemoveAsked(Force::Yes)),
@@ -223,7 +224,8 @@ proptest! {
 fn stop_of_a_created_container_ends_it() {
     let created = ContainerState::Created { checked: Checked::default() };
     let (next, effect) =
-        container::step(&created, ContainerEvent::StopAsked { grace: Duration::ZERO }, Timestamp(9)).unwrap();
+        container::step(&created, ContainerEvent::StopAsked { grace: Duration::ZERO, signal: None }, Timestamp(9))
+            .unwrap();
     let unstarted = Ended { started: None, finished: Timestamp(9), exit: Exit::Unstarted };
     assert_eq!(next, ContainerState::Exited { ended: unstarted, checked: Checked::default(), task: None });
     assert_eq!(effect, None);

@@ -120,7 +120,8 @@ fn container_states() -> Vec<(&'static str, ContainerState)> {
     let since = Timestamp(1);
     let checked = Checked::default;
     let leave = |stage| Leave { stage, failures: 0, retry_at: None };
-    let stopping = |how, deadline| ContainerState::Stopping { task: task(), deadline, how, ask_again: None };
+    let stopping =
+        |how, deadline| ContainerState::Stopping { task: task(), deadline, how, ask_again: None, signal: None };
     let removing = |stage| {
         let removal = Removal { leave: leave(stage), why: None, last: None, checked: Some(checked()) };
         ContainerState::Removing(removal)
@@ -131,10 +132,10 @@ fn container_states() -> Vec<(&'static str, ContainerState)> {
         ("Creating: rootfs", ContainerState::Creating { since, stage: Preparing::Rootfs }),
         ("Creating: check", ContainerState::Creating { since, stage: Preparing::Check }),
         ("Created", ContainerState::Created { checked: checked() }),
-        ("Starting", ContainerState::Starting { since, checked: checked(), stop: None }),
+        ("Starting", ContainerState::Starting { since, checked: checked(), stop: None, signal: None }),
         (
             "Starting, to be stopped",
-            ContainerState::Starting { since, checked: checked(), stop: Some(Duration::from_secs(1)) },
+            ContainerState::Starting { since, checked: checked(), stop: Some(Duration::from_secs(1)), signal: None },
         ),
         ("Running", ContainerState::Running(task())),
         ("Frozen", ContainerState::Frozen(task())),
@@ -160,7 +161,10 @@ fn container_name(state: &ContainerState) -> String {
         ContainerState::Starting { stop: Some(_), .. } => "Starting, to be stopped".to_owned(),
         ContainerState::Running(_) => "Running".to_owned(),
         ContainerState::Frozen(_) => "Frozen".to_owned(),
-        ContainerState::Stopping { how, ask_again: None, .. } => format!("Stopping: {}", lower(how)),
+        ContainerState::Stopping { how, ask_again: None, signal: None, .. } => format!("Stopping: {}", lower(how)),
+        ContainerState::Stopping { how, ask_again: None, signal: Some(_), .. } => {
+            format!("Stopping: {}, by the signal named", lower(how))
+        }
         ContainerState::Stopping { how, ask_again: Some(_), .. } => {
             format!("Stopping: {}, to be sent again", lower(how))
         }
@@ -214,10 +218,11 @@ fn container_events() -> Vec<(String, ContainerEvent)> {
     .into_iter()
     .map(|event| (first_word(&event), event))
     .collect();
-    let grace = |seconds| E::StopAsked { grace: Duration::from_secs(seconds) };
+    let grace = |seconds| E::StopAsked { grace: Duration::from_secs(seconds), signal: None };
     events.extend([
         ("StopAsked".to_owned(), grace(10)),
         ("StopAsked, no grace".to_owned(), grace(0)),
+        ("StopAsked, by a signal".to_owned(), E::StopAsked { grace: Duration::from_secs(10), signal: Some(2) }),
         ("RemoveAsked".to_owned(), E::RemoveAsked(Force::No)),
         ("RemoveAsked, by force".to_owned(), E::RemoveAsked(Force::Yes)),
     ]);

@@ -218,7 +218,8 @@ fn container_states() -> Vec<ContainerState> {
     let checked = Checked { uid: 1, gid: 2, groups: vec![3], stop_signal: 15 };
     let task = Task { pid: 7, started: Timestamp(3), checked: checked.clone() };
     let ask_again = Some(Timestamp(5));
-    let stopping = |how| ContainerState::Stopping { task: task.clone(), deadline: Timestamp(4), how, ask_again };
+    let stopping =
+        |how, signal| ContainerState::Stopping { task: task.clone(), deadline: Timestamp(4), how, ask_again, signal };
     let exits = [
         Exit::Code { code: 7, oom: true },
         Exit::Signal { signal: 9, oom: false },
@@ -234,13 +235,15 @@ fn container_states() -> Vec<ContainerState> {
             since: Timestamp(1),
             checked: checked.clone(),
             stop: Some(Duration::from_millis(1500)),
+            signal: None,
         },
         ContainerState::Running(task.clone()),
         ContainerState::Frozen(task.clone()),
         ContainerState::Lost(task.clone()),
-        stopping(Stopping::Thawing),
-        stopping(Stopping::Asked),
-        stopping(Stopping::Killed),
+        stopping(Stopping::Thawing, None),
+        stopping(Stopping::Asked, None),
+        stopping(Stopping::Asked, Some(2)),
+        stopping(Stopping::Killed, None),
         ContainerState::Gone { why: None },
     ];
     states.extend(exits.map(|exit| {

@@ -216,12 +216,21 @@ impl Facade {
     /// Stops a container and waits for its end; of one alone, also until its ports and address are given back. One that was never started ends unstarted, where an ended one can't start again;
     /// where it can, it stays as it is, and a start that is still about its sandbox is given up.
     pub async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<Changed> {
+        self.stop_container_with(id, None, grace).await
+    }
+
+    /// The same by another signal than its own.
+    pub async fn stop_container_by(&self, id: &ContainerId, signal: u8, grace: Duration) -> Result<Changed> {
+        self.stop_container_with(id, Some(signal), grace).await
+    }
+
+    async fn stop_container_with(&self, id: &ContainerId, signal: Option<u8>, grace: Duration) -> Result<Changed> {
         let _slot = self.slot()?;
         let view = self.own_container(id)?;
         if self.policy.restart && matches!(view.state, ContainerState::Created { .. } | ContainerState::Exited { .. }) {
             return Ok(if self.stop_being_started(&view).await? { Changed::Yes } else { Changed::No });
         }
-        self.wait_container(&view, Some(ContainerEvent::StopAsked { grace }), ContainerWanted::Ended).await?;
+        self.wait_container(&view, Some(ContainerEvent::StopAsked { grace, signal }), ContainerWanted::Ended).await?;
         self.wait_down(id).await;
         Ok(if matches!(view.state, ContainerState::Exited { .. }) { Changed::No } else { Changed::Yes })
     }

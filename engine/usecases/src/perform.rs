@@ -82,7 +82,7 @@ pub(crate) async fn container(
             ContainerEffect::Check => check(node, sandbox, asked).await,
             ContainerEffect::Start => start(node, sandbox, asked).await,
             ContainerEffect::AskToEnd => {
-                let signal = state.checked().map_or(SIGTERM, |checked| checked.stop_signal);
+                let signal = state.stop_signal().unwrap_or(SIGTERM);
                 ports.runtime.signal(pod, id, signal).await.map(|()| ContainerEvent::Signalled)
             }
             ContainerEffect::Kill => ports.runtime.kill(pod, id).await.map(|()| ContainerEvent::Signalled),

@@ -252,6 +252,44 @@ async fn another_signal_stops_it_and_its_grace_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_by_another_signal_goes_on_with_the_next_daemon() {
+    for (deaf, expected) in [(0, 2), (1000, 9)] {
+        let world = world(7, 0);
+        let node = node(&world, DOCKER).await;
+        let id = run(&node).await;
+        world.set_deaf(1000);
+        let (asking, asked) = (node.clone(), id.clone());
+        let asked = tokio::spawn(async move { asking.stop_container_by(&asked, 2, Duration::from_secs(10)).await });
+        until(|| matches!(state(&node, &id), ContainerState::Stopping { .. })).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let world = world.kill_daemon();
+        asked.abort();
+        world.set_deaf(deaf);
+        let second = support::node(&world, DOCKER).await;
+        until(|| is_down(&second, &id)).await;
+        assert_eq!(state(&second, &id).end().unwrap().exit, Exit::Signal { signal: expected, oom: false });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_names_another_signal_during_a_stop_has_it_sent() {
+    let world = world(8, 0);
+    let node = node(&world, DOCKER).await;
+    let id = run(&node).await;
+    world.set_deaf(1000);
+    let (asking, asked) = (node.clone(), id.clone());
+    let first = tokio::spawn(async move { asking.stop_container(&asked, Duration::from_secs(60)).await });
+    until(|| matches!(state(&node, &id), ContainerState::Stopping { .. })).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.set_deaf(0);
+    let begun = tokio::time::Instant::now();
+    node.stop_container_by(&id, 3, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(state(&node, &id).end().unwrap().exit, Exit::Signal { signal: 3, oom: false });
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(first.await.unwrap().unwrap(), Changed::Yes);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_annex_is_replaced_only_by_who_knows_it() {
     let world = world(6, 0);
     let node = node(&world, DOCKER).await;

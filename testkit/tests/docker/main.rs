@@ -11,6 +11,7 @@ mod one_store;
 mod policies;
 mod refusals;
 mod settings;
+mod stops;
 mod streams;
 mod terminal;
 mod volumes;

@@ -18,10 +18,12 @@ pub fn step(state: &ContainerState, event: ContainerEvent, now: Timestamp) -> St
     match state {
         S::Creating { since, stage } => creating(state, *since, *stage, event),
         S::Created { checked } => created(state, checked, event, now),
-        S::Starting { since, checked, stop } => starting(state, *since, checked, *stop, event, now),
+        S::Starting { since, checked, stop, signal } => starting(state, *since, checked, (*stop, *signal), event, now),
         S::Running(task) => running(state, task, event, now),
         S::Frozen(task) => frozen(state, task, event, now),
-        S::Stopping { task, deadline, how, .. } => stopping(state, task, *deadline, *how, event, now),
+        S::Stopping { task, deadline, how, signal, .. } => {
+            stopping(state, task, *deadline, (*how, *signal), event, now)
+        }
         S::Lost(task) => lost(state, task, event, now),
         S::Exited { ended, checked, task } => exited(state, ended, checked, task.as_ref(), event, now),
         S::Removing(removal) => removing(state, removal, event, now),
@@ -84,7 +86,7 @@ fn starting(
     state: &ContainerState,
     since: Timestamp,
     checked: &Checked,
-    stop: Option<Duration>,
+    (stop, signal): (Option<Duration>, Option<u8>),
     event: ContainerEvent,
     now: Timestamp,
 ) -> Stepped {
@@ -93,7 +95,7 @@ fn starting(
             let task = Task { pid, started: at, checked: checked.clone() };
             match stop {
                 None => (ContainerState::Running(task), None),
-                Some(grace) => ask_to_end(&task, grace, now),
+                Some(grace) => ask_to_end(&task, grace, signal, now),
             }
         }
         E::Ended(ended) => exit(ended, checked),
@@ -106,9 +108,9 @@ fn starting(
         }
         // The shim knows of no start: it never came to that, and who asks again is served.
         E::Interrupted => (ContainerState::Created { checked: checked.clone() }, None),
-        E::StopAsked { grace } => {
-            let stop = Some(stop.map_or(grace, |earlier| earlier.min(grace)));
-            (ContainerState::Starting { since, checked: checked.clone(), stop }, None)
+        E::StopAsked { grace, signal: asked } => {
+            let (stop, signal) = (Some(stop.map_or(grace, |earlier| earlier.min(grace))), asked.or(signal));
+            (ContainerState::Starting { since, checked: checked.clone(), stop, signal }, None)
         }
         E::RemoveAsked(Force::Yes) => remove(Leaving::Task, checked, None),
         E::RemoveAsked(Force::No) => return Err(ContainerRefused::StillRunning),
@@ -122,7 +124,7 @@ fn starting(
 fn running(state: &ContainerState, task: &Task, event: ContainerEvent, now: Timestamp) -> Stepped {
     Ok(match event {
         E::Ended(ended) => exit(ended, &task.checked),
-        E::StopAsked { grace } => ask_to_end(task, grace, now),
+        E::StopAsked { grace, signal } => ask_to_end(task, grace, signal, now),
         E::FreezeAsked => (state.clone(), Some(Do::Freeze)),
         E::Frozen => (ContainerState::Frozen(task.clone()), None),
         E::Silent => (ContainerState::Lost(task.clone()), None),
@@ -139,9 +141,9 @@ fn frozen(state: &ContainerState, task: &Task, event: ContainerEvent, now: Times
     Ok(match event {
         E::Ended(ended) => exit(ended, &task.checked),
         // A frozen process can't act on a signal.
-        E::StopAsked { grace } => {
+        E::StopAsked { grace, signal } => {
             let deadline = now.plus(grace);
-            (stop(task, deadline, Stopping::Thawing), Some(Do::Thaw))
+            (stop(task, deadline, Stopping::Thawing, signal), Some(Do::Thaw))
         }
         E::ThawAsked => (state.clone(), Some(Do::Thaw)),
         E::Thawed => (ContainerState::Running(task.clone()), None),
@@ -160,31 +162,32 @@ fn stopping(
     state: &ContainerState,
     task: &Task,
     deadline: Timestamp,
-    how: Stopping,
+    (how, signal): (Stopping, Option<u8>),
     event: ContainerEvent,
     now: Timestamp,
 ) -> Stepped {
-    let kill = || (stop(task, now.plus(KILL_AGAIN), Stopping::Killed), Some(Do::Kill));
+    let kill = || (stop(task, now.plus(KILL_AGAIN), Stopping::Killed, None), Some(Do::Kill));
     Ok(match (how, event) {
         (_, E::Ended(ended)) => exit(ended, &task.checked),
         // Level-triggered: kill again until somebody reports the end.
         (_, E::Due) if now >= deadline => kill(),
-        (Stopping::Thawing, E::Thawed) => (stop(task, deadline, Stopping::Asked), Some(Do::AskToEnd)),
+        (Stopping::Thawing, E::Thawed) => (stop(task, deadline, Stopping::Asked, signal), Some(Do::AskToEnd)),
         // A signal that could not be sent is sent again, so that the grace is not spent for nothing.
         (Stopping::Thawing | Stopping::Asked, E::Failed(effect, _)) if effect == how.effect() => {
             let ask_again = Some(now.plus(ASK_AGAIN));
-            (ContainerState::Stopping { task: task.clone(), deadline, how, ask_again }, None)
+            (ContainerState::Stopping { task: task.clone(), deadline, how, ask_again, signal }, None)
         }
-        (Stopping::Thawing | Stopping::Asked, E::Due) => (stop(task, deadline, how), Some(how.effect())),
+        (Stopping::Thawing | Stopping::Asked, E::Due) => (stop(task, deadline, how, signal), Some(how.effect())),
         // The daemon may have died before it sent what this stage sends.
         (how, E::Interrupted) => (state.clone(), Some(how.effect())),
+        (Stopping::Thawing | Stopping::Asked, E::StopAsked { grace: Duration::ZERO, .. }) => kill(),
         // A later, shorter grace shortens the wait; a longer one does not lengthen it.
-        (Stopping::Thawing | Stopping::Asked, E::StopAsked { grace }) => {
-            if grace.is_zero() {
-                kill()
-            } else {
-                (state.by(now.plus(grace)), None)
-            }
+        (Stopping::Thawing | Stopping::Asked, E::StopAsked { grace, signal: None }) => {
+            (state.by(now.plus(grace)), None)
+        }
+        // Who names a signal wants it sent, whatever was sent before.
+        (Stopping::Thawing | Stopping::Asked, E::StopAsked { grace, signal }) => {
+            (stop(task, deadline.min(now.plus(grace)), how, signal), Some(how.effect()))
         }
         // Who asks again hears what becomes of another try.
         (Stopping::Killed, E::StopAsked { .. }) => kill(),
@@ -205,7 +208,7 @@ fn lost(state: &ContainerState, task: &Task, event: ContainerEvent, now: Timesta
         E::Answered => (ContainerState::Running(task.clone()), None),
         // It answers, and is found so.
         E::Frozen => (ContainerState::Frozen(task.clone()), None),
-        E::StopAsked { grace } => ask_to_end(task, grace, now),
+        E::StopAsked { grace, signal } => ask_to_end(task, grace, signal, now),
         E::SandboxDown => exit(unseen(task, now), &task.checked),
         E::RemoveAsked(_) => remove(Leaving::Task, &task.checked, None),
         E::StartAsked | E::FreezeAsked | E::ThawAsked => return Err(ContainerRefused::Lost),
@@ -271,19 +274,19 @@ fn exited_as(ended: Ended, checked: &Checked, task: Option<Leave>) -> ContainerS
 }
 
 fn starting_since(now: Timestamp, checked: &Checked) -> ContainerState {
-    ContainerState::Starting { since: now, checked: checked.clone(), stop: None }
+    ContainerState::Starting { since: now, checked: checked.clone(), stop: None, signal: None }
 }
 
-fn ask_to_end(task: &Task, grace: Duration, now: Timestamp) -> ContainerStep {
+fn ask_to_end(task: &Task, grace: Duration, signal: Option<u8>, now: Timestamp) -> ContainerStep {
     if grace.is_zero() {
-        (stop(task, now.plus(KILL_AGAIN), Stopping::Killed), Some(Do::Kill))
+        (stop(task, now.plus(KILL_AGAIN), Stopping::Killed, None), Some(Do::Kill))
     } else {
-        (stop(task, now.plus(grace), Stopping::Asked), Some(Do::AskToEnd))
+        (stop(task, now.plus(grace), Stopping::Asked, signal), Some(Do::AskToEnd))
     }
 }
 
-fn stop(task: &Task, deadline: Timestamp, how: Stopping) -> ContainerState {
-    ContainerState::Stopping { task: task.clone(), deadline, how, ask_again: None }
+fn stop(task: &Task, deadline: Timestamp, how: Stopping, signal: Option<u8>) -> ContainerState {
+    ContainerState::Stopping { task: task.clone(), deadline, how, ask_again: None, signal }
 }
 
 /// The end is recorded before the shim may forget it.

@@ -28,36 +28,10 @@ impl Facade {
         if signal != SIGKILL || view.state.task().is_none() {
             return crate::signal::send(&self.engine.node, &view, signal).await;
         }
-        let kill = ContainerEvent::StopAsked { grace: Duration::ZERO };
+        let kill = ContainerEvent::StopAsked { grace: Duration::ZERO, signal: None };
         self.wait_container(&view, Some(kill), ContainerWanted::Ended).await?;
         self.wait_down(id).await;
         Ok(())
-    }
-
-    /// Stops a container by another signal than its own, kills it when the grace is over, and waits for its end.
-    pub async fn stop_container_by(&self, id: &ContainerId, signal: u8, grace: Duration) -> Result<Changed> {
-        let (_, mut changes) = self.changes();
-        match self.signal_container(id, signal).await {
-            Ok(()) => {}
-            // Never started, or ended: what a stop says to that.
-            Err(failure) if failure.kind == ErrorKind::WrongState => {
-                return self.stop_container(id, Duration::ZERO).await;
-            }
-            Err(failure) => return Err(failure),
-        }
-        let clock = self.clock();
-        let mut over = clock.sleep_until(clock.now().plus(grace));
-        while self.runs(id) {
-            tokio::select! {
-                () = &mut over => {
-                    self.stop_container(id, Duration::ZERO).await?;
-                    return Ok(Changed::Yes);
-                }
-                news = changes.next() => if news.is_none() { break },
-            }
-        }
-        self.wait_down(id).await;
-        Ok(Changed::Yes)
     }
 
     /// Stops a container, where it runs, and starts it again.

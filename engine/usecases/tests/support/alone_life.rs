@@ -17,6 +17,9 @@ pub const CONTAINERS: usize = 3;
 /// The annex that a container is given.
 pub const ANNEX: &[u8] = b"another";
 
+/// A stop signal that is nobody's own: SIGINT, signal(7).
+const OTHER_SIGNAL: u8 = 2;
+
 /// What the caller of one container asked for and was told.
 #[derive(Clone, Debug, Default)]
 pub struct AloneStory {
@@ -170,6 +173,14 @@ async fn end(caller: &mut Caller, id: &ContainerId, say: &impl Fn(&dyn Fn(&mut A
         3 => {
             drop(caller.node.signal_container(id, 9).await);
             return;
+        }
+        4 => {
+            caller
+                .ask(|node| {
+                    let id = id.clone();
+                    async move { node.stop_container_by(&id, OTHER_SIGNAL, grace).await }
+                })
+                .await
         }
         _ => {
             caller
