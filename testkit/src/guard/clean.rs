@@ -7,10 +7,12 @@ use crate::scratch::MARK;
 use crate::wait::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
+/// Where each orlopd writes down what it has for itself; ARCHITECTURE.md, "Many daemons on one host".
+const CLAIMS: &str = "/run/orlop-claims";
 /// How long killed processes may take to go.
 const CLEAN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -26,7 +28,24 @@ pub fn clear(name: &str, folder: &Path) {
     kill_until_none(|all| all.values().filter(|process| process.pid != me && marks.marks(process)).collect());
     unmount_below(folder);
     remove_cgroups(name);
+    remove_claims(Path::new(CLAIMS), folder);
     let _ = fs::remove_dir_all(folder);
+}
+
+/// Removes the claims of daemons whose root was below a folder, and the folder of claims once it is empty.
+fn remove_claims(claims: &Path, folder: &Path) {
+    let Ok(turn) = File::open(claims) else { return };
+    // As daemons do: whoever changes the folder holds its lock. Without it the next daemon that starts clears dead ones away.
+    if wait_for(CLEAN_LIMIT, || turn.try_lock().ok()).is_none() {
+        return;
+    }
+    let below = format!("\"{}/", folder.display());
+    for claim in fs::read_dir(claims).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if fs::read_to_string(&claim).is_ok_and(|text| text.contains(&below)) {
+            let _ = fs::remove_file(claim);
+        }
+    }
+    let _ = fs::remove_dir(claims);
 }
 
 /// Kills what `chosen` chooses until it chooses nothing that lives: a spawner may start another while we kill.
@@ -85,6 +104,19 @@ mod tests {
         assert!(mounts().iter().all(|mount| mount.point != mounted));
         assert!(cgroups.iter().all(|cgroup| !cgroup.parent().unwrap().exists()));
         assert!(!scratch.path().exists());
+    }
+
+    #[test]
+    fn claims_of_daemons_below_a_folder_are_taken_away_and_others_stay() {
+        let scratch = Scratch::new().unwrap();
+        let claims = scratch.folder("claims").unwrap();
+        let claim = |name: &str, root: &str| fs::write(claims.join(name), format!(r#"{{"root":"{root}"}}"#)).unwrap();
+        claim("ours", "/ground/root");
+        claim("other", "/ground-2/root");
+        remove_claims(&claims, Path::new("/ground"));
+        assert!(!claims.join("ours").exists() && claims.join("other").exists());
+        remove_claims(&claims, Path::new("/ground-2"));
+        assert!(!claims.exists());
     }
 
     #[test]
