@@ -13,7 +13,7 @@ use orlop_model::container_state::Force;
 use orlop_model::error::Result;
 use orlop_model::record::Durability;
 use orlop_model::{ContainerId, Namespace, Timestamp};
-use orlop_usecases::{Changed, Facade, Policy};
+use orlop_usecases::{Facade, Policy};
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
@@ -158,13 +158,9 @@ impl App {
         }
     }
 
-    /// Starts a container for its user.
-    pub(crate) async fn start(&self, found: &Found) -> Result<Changed> {
-        let id = found.id();
-        if found.annex.unfilled {
-            self.fill_volumes(id, &found.annex).await?;
-        }
-        self.policies.start(id).await
+    /// Does what a first start needs done before it.
+    pub(crate) async fn make_ready(&self, found: &Found) -> Result<()> {
+        if found.annex.unfilled { self.fill_volumes(found.id(), &found.annex).await } else { Ok(()) }
     }
 
     /// Removes a container. Its name is free when this returns.

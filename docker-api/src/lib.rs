@@ -21,6 +21,7 @@ mod logs;
 mod metrics;
 mod names;
 mod news;
+mod not_started;
 mod policy;
 mod routes;
 mod seam;

@@ -66,7 +66,9 @@ impl Life {
     pub(crate) async fn next_run(&mut self) -> bool {
         let before = self.end().map(|ended| ended.finished);
         loop {
-            if self.started().is_some() || self.end().map(|ended| ended.finished) != before {
+            let end = self.end().map(|ended| ended.finished);
+            // About to start, it has no end, and streams only a moment later.
+            if self.started().is_some() || (end.is_some() && end != before) {
                 return true;
             }
             if self.view.is_none() {

@@ -137,6 +137,9 @@ fn configure(ground: &Ground) -> io::Result<()> {
         // What docker.io holds is in the ground's registry.
         "registry-mirrors": [format!("http://{ADDRESS}")],
         "cgroup-parent": ground.cgroup(),
+        // Ports lead in by the kernel alone, as ours do: its proxy would also take connections over IPv6 to containers
+        // that have no such address.
+        "userland-proxy": false,
     });
     fs::write(folder.join("daemon.json"), config.to_string())
 }

@@ -4,6 +4,7 @@ use super::path::{absolute, without_nul};
 use super::{Refused, Result, quoted};
 use crate::proto::{ContainerConfig, KeyValue};
 use orlop_model::container::{Process, Stdin, User};
+use orlop_model::streams::TerminalSize;
 
 /// Checks the program. Whether there is one at all is known only with the image.
 pub(crate) fn process(config: &ContainerConfig, user: User) -> Result<Process> {
@@ -27,6 +28,8 @@ pub(crate) fn process(config: &ContainerConfig, user: User) -> Result<Process> {
         working_dir: config.working_dir.clone(),
         user,
         terminal: config.tty,
+        // The client sets it when it has attached.
+        terminal_size: TerminalSize::default(),
         stdin: match (config.stdin, config.stdin_once) {
             (false, _) => Stdin::Null,
             (true, false) => Stdin::Open,

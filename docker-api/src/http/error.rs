@@ -41,6 +41,11 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
+    /// Puts what was tried in front.
+    pub(crate) fn while_trying(self, tried: impl fmt::Display) -> Self {
+        Self { message: format!("{tried}: {}", self.message), ..self }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -76,6 +81,38 @@ pub(crate) fn status(kind: ErrorKind) -> StatusCode {
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
-        Self { status: status(failure.kind), message: failure.message }
+        Self { status: status(failure.kind), message: known_words(&failure.message).to_owned() }
+    }
+}
+
+/// Beginnings of sentences by which clients know a failure. The core ends its own sentences with them.
+const KNOWN_WORDS: [&str; 3] = ["Bind for ", "unable to find user ", "unable to find group "];
+
+/// Returns what clients know a failure by, where there is something; else all of it.
+pub(crate) fn known_words(message: &str) -> &str {
+    let begins = KNOWN_WORDS.iter().filter_map(|words| message.rfind(&format!(": {words}"))).max();
+    begins.map_or(message, |at| &message[at + 2..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_know_is_told_alone() {
+        for (message, told) in [
+            (
+                "check it: user: \"a\" is not there: unable to find user a: no matching",
+                "unable to find user a: no matching",
+            ),
+            (
+                "attach it: Bind for 0.0.0.0:80 failed: port is already allocated",
+                "Bind for 0.0.0.0:80 failed: port is already allocated",
+            ),
+            ("something else: Binding failed", "something else: Binding failed"),
+            ("", ""),
+        ] {
+            assert_eq!(known_words(message), told);
+        }
     }
 }

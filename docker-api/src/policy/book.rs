@@ -36,6 +36,7 @@ pub(crate) fn rules(annex: &Annex) -> Rules {
     Rules {
         restart: restart(&annex.host_config.restart_policy),
         auto_remove: annex.host_config.auto_remove,
+        own_stop_signal: !annex.config.stop_signal.is_empty(),
         health: annex.config.healthcheck.as_ref().and_then(|health| check(health, &annex.config)),
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Rules {
     pub(crate) restart: Restart,
     /// It is removed when it has ended.
     pub(crate) auto_remove: bool,
+    /// Whether a signal of its own stops it; else any signal from its user counts as a stop.
+    pub(crate) own_stop_signal: bool,
     /// How its health is looked at.
     pub(crate) health: Option<HealthCheck>,
 }

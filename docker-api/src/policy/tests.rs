@@ -6,11 +6,12 @@ use super::restart::Restart;
 use super::{Policies, Status};
 use orlop_model::container::{ContainerSpec, Process, Resources};
 use orlop_model::container_state::{ContainerState, Exit};
+use orlop_model::error::Result;
 use orlop_model::image::Image;
 use orlop_model::sandbox::{SandboxEnd, SandboxSpec};
 use orlop_model::{ContainerId, Digest, ErrorKind, ImageId, NaturalKey, SandboxId};
 use orlop_sim::{NO_SUCH_PROGRAM, World};
-use orlop_usecases::{CreateAlone, Engine, Facade};
+use orlop_usecases::{Changed, CreateAlone, Engine, Facade};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -46,7 +47,9 @@ const BOOK: Book = Book {
             start_interval: Duration::from_secs(5),
         };
         let health = asked.looks.then_some(health);
-        (Rules { restart, auto_remove: asked.auto_remove, health }, asked.kept)
+        // Those that are always to run have a signal of their own.
+        let own_stop_signal = asked.restart == ALWAYS;
+        (Rules { restart, auto_remove: asked.auto_remove, own_stop_signal, health }, asked.kept)
     },
     write: |bytes, kept| {
         let asked: Asked = serde_json::from_slice(bytes).unwrap();
@@ -83,6 +86,14 @@ async fn create(node: &Facade, restart: u8, auto_remove: bool, looks: bool, comm
     let annex = serde_json::to_vec(&asked).unwrap();
     let wanted = CreateAlone { id: id.clone(), sandbox, container, resources: Resources::default(), annex };
     node.create_alone(wanted).await.unwrap()
+}
+
+impl Policies {
+    /// Starts a container for its user.
+    async fn start(&self, id: &ContainerId) -> Result<Changed> {
+        let _hold = self.hold(id).await;
+        self.start_held(id).await
+    }
 }
 
 async fn run(node: &Facade, policies: &Policies, restart: u8) -> ContainerId {
@@ -179,15 +190,17 @@ async fn what_its_user_stopped_stays_stopped_until_a_daemon_starts_under_always(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_by_its_user_is_a_stop_and_another_signal_is_not() {
+async fn a_kill_by_its_user_is_a_stop_and_another_signal_only_where_none_is_its_own() {
     let world = world();
     let (node, policies) = daemon(&world).await;
     let (killed, signalled) = (run(&node, &policies, ALWAYS).await, run(&node, &policies, ALWAYS).await);
+    let without_its_own = run(&node, &policies, ON_FAILURE).await;
     policies.kill(&killed, 9).await.unwrap();
     policies.kill(&signalled, 1).await.unwrap();
+    policies.kill(&without_its_own, 1).await.unwrap();
     until(|| has_ended(&node, &killed) && runs(&node, &signalled) && kept(&node, &signalled).restarts == 1).await;
     seconds(300).await;
-    assert!(has_ended(&node, &killed));
+    assert!(has_ended(&node, &killed) && has_ended(&node, &without_its_own));
     assert_eq!(policies.kill(&killed, 9).await.unwrap_err().kind, ErrorKind::WrongState);
 }
 

@@ -12,12 +12,6 @@ use std::time::Duration;
 const SIGKILL: u8 = 9;
 
 impl Policies {
-    /// Starts a container for its user.
-    pub(crate) async fn start(&self, id: &ContainerId) -> Result<Changed> {
-        let _hold = self.hold(id).await;
-        self.start_held(id).await
-    }
-
     /// Stops a container for its user, by its own signal or another.
     pub(crate) async fn stop(&self, id: &ContainerId, signal: Option<u8>, grace: Duration) -> Result<Changed> {
         let _hold = self.hold(id).await;
@@ -25,12 +19,14 @@ impl Policies {
         self.stop_held(id, signal, grace).await
     }
 
-    /// Sends a signal to a container for its user. One that is to end it stops it, as far as policies are concerned.
+    /// Sends a signal to a container for its user. As far as policies are concerned that stops it, as it does in dockerd; but
+    /// where a signal of its own is to stop it, only that one and SIGKILL do.
     pub(crate) async fn kill(&self, id: &ContainerId, signal: u8) -> Result<()> {
         let _hold = self.hold(id).await;
-        let state = self.view(id)?.state.clone();
-        if let Some(task) = state.task()
-            && (signal == SIGKILL || signal == task.checked.stop_signal)
+        let view = self.view(id)?;
+        let (rules, _) = self.read(&view);
+        if let Some(task) = view.state.task()
+            && (!rules.own_stop_signal || signal == SIGKILL || signal == task.checked.stop_signal)
         {
             self.keep_of(id, Kept::stopped).await?;
         }
@@ -53,8 +49,9 @@ impl Policies {
         }
     }
 
-    /// What can't be started is as it was; but one that is to go at its end goes.
-    async fn start_held(&self, id: &ContainerId) -> Result<Changed> {
+    /// Starts a container for its user, who holds it. What can't be started is as it was; but one that is to go at its end
+    /// goes, once it is let go.
+    pub(crate) async fn start_held(&self, id: &ContainerId) -> Result<Changed> {
         if !matches!(self.view(id)?.state, ContainerState::Running(_)) {
             self.keep_of(id, Kept::started).await?;
         }

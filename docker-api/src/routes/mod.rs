@@ -24,6 +24,7 @@ pub(crate) async fn answer(operation: O, call: Call) -> Answered {
         O::Auth => system::auth::answer(call).await,
         O::NetworkList => networks::list::answer(&call),
         O::NetworkInspect => networks::inspect::answer(&call),
+        O::NetworkRemove => networks::remove::answer(&call),
         O::NetworkPrune => networks::prune::answer(&call),
         O::VolumeList => volumes::list::answer(&call),
         O::VolumeCreate => volumes::create::answer(call).await,

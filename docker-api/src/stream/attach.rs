@@ -3,7 +3,7 @@
 //! Nothing is lost: what was written before the client had its share, or faster than it reads, is in the container's log, and is
 //! read from there.
 
-use super::client::{Input, Opened, Output};
+use super::client::{Gone, Input, Opened, Output};
 use super::detach::{DetachKeys, Passed};
 use super::frame::Framing;
 use super::pipe::Pipe;
@@ -32,7 +32,6 @@ const STAMP_SLACK: Duration = Duration::from_millis(50);
 const AFTER_HEAD: Duration = Duration::from_millis(10);
 
 /// What a client wants of a container's streams.
-#[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) facade: Facade,
     pub(crate) wanted: Streams,
@@ -50,6 +49,8 @@ pub(crate) struct Session {
     /// What becomes of standard input when a client ends it.
     pub(crate) stdin_mode: Stdin,
     pub(crate) life: Life,
+    /// The client's end: what runs may be silent for ever.
+    pub(crate) gone: Gone,
 }
 
 /// A log opened and watched.
@@ -102,6 +103,14 @@ impl Session {
     }
 
     async fn serve(&mut self, input: Input, output: &mut Output) -> io::Result<Left> {
+        let gone = std::mem::replace(&mut self.gone, Box::pin(std::future::pending()));
+        tokio::select! {
+            served = self.serve_to_the_end(input, output) => served,
+            () = gone => Ok(Left::Ended),
+        }
+    }
+
+    async fn serve_to_the_end(&mut self, input: Input, output: &mut Output) -> io::Result<Left> {
         let mut sent = Sent::new(self.wanted, self.framing);
         if !self.stream || self.life.started().is_none() {
             // What was there, and where that of the next run begins.
@@ -140,10 +149,13 @@ impl Session {
         let Some(id) = self.life.view().map(|view| view.asked.id.clone()) else { return Ok(Left::Ended) };
         let wanted = WantedStreams { stdin: self.stdin, stdout: self.wanted.stdout, stderr: self.wanted.stderr };
         // It may have ended at once: then all of it is in the log. A part that can't give a share leaves that too.
-        let live = crate::seam::attach(&self.facade, &id, wanted).await.ok();
+        let live = crate::seam::attach(&self.facade, &id, wanted).await;
         let (live, from) = match live {
-            Some(Attached { streams, from }) => (Some(streams), Some(from)),
-            None => (None, None),
+            Ok(Attached { streams, from, now }) => (Some(streams), Some((from, now))),
+            Err(failure) => {
+                debug!(container = %id, error = %failure, "no share in the streams: all comes from the log");
+                (None, None)
+            }
         };
         let (stdin, stdout, stderr) = match live {
             Some(streams) => {
@@ -172,10 +184,10 @@ impl Session {
         output: &mut Output,
         sent: &mut Sent,
         begin: Begin,
-        from: Option<OutputBytes>,
+        share: Option<(OutputBytes, OutputBytes)>,
         live: [Option<Pipe>; 2],
     ) -> io::Result<()> {
-        let is_live = from.is_some();
+        let is_live = share.is_some();
         let (at, run) = match begin {
             Begin::At(at) => (at, None),
             Begin::All { run } => (0, Some(run)),
@@ -187,10 +199,10 @@ impl Session {
         sent.run = run.map(|run| Timestamp(run.0 - i64::try_from(STAMP_SLACK.as_nanos()).unwrap_or_default()));
         match begin {
             Begin::All { .. } => sent.earlier = true,
-            Begin::Now { .. } => sent.skip_to(from.unwrap_or_default()),
+            Begin::Now { .. } => sent.skip_to(share.map(|(_, now)| now).unwrap_or_default()),
             Begin::At(_) => {}
         }
-        if let Some(from) = from {
+        if let Some((from, _)) = share {
             if let Some(log) = log.as_mut().filter(|_| !matches!(begin, Begin::Now { .. })) {
                 self.catch_up(log, output, sent, from).await?;
             }

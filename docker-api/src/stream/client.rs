@@ -2,6 +2,7 @@
 
 use super::detach::DetachKeys;
 use super::frame::Framing;
+use super::pipe;
 use crate::http::reply::{Reply, streamed, typed, whole};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -11,9 +12,14 @@ use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::future::Future;
+use std::io::Cursor;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
 /// Bytes on their way between a body and a process.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -22,6 +28,9 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 /// What a client gets.
 pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Comes to its end when the client has gone for good. One that only sends nothing more has not.
+pub(crate) type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Both sides, once the client has them; `None` when it has gone before.
 pub(crate) type Opened = Pin<Box<dyn Future<Output = Option<(Input, Output)>> + Send>>;
@@ -40,47 +49,76 @@ pub(crate) async fn end(output: &mut Output) {
     drop(output.shutdown().await);
 }
 
-/// Says something to a client where its stream was to be.
-pub(crate) async fn say(output: &mut Output, text: &str) {
-    drop(output.write_all(format!("{text}\r\n").as_bytes()).await);
-}
-
 /// Answers a request with a stream both ways. A client that asks for an upgrade gets its connection raw; another one gets
 /// chunks, and sends chunks.
-pub(crate) fn open(request: Request<Incoming>, media_type: &'static str) -> (Reply, Opened) {
+pub(crate) fn open(request: Request<Incoming>, media_type: &'static str) -> (Reply, Opened, Gone) {
     let (head, body) = request.into_parts();
     if head.headers.contains_key(UPGRADE) { upgrade(head, media_type) } else { open_bodies(Some(body), media_type) }
 }
 
 /// The same for a request whose body has been read: without an upgrade, nothing more can come from the client.
 pub(crate) fn open_head(head: Parts, media_type: &'static str) -> (Reply, Opened) {
-    if head.headers.contains_key(UPGRADE) { upgrade(head, media_type) } else { open_bodies(None, media_type) }
+    let (reply, opened, _) =
+        if head.headers.contains_key(UPGRADE) { upgrade(head, media_type) } else { open_bodies(None, media_type) };
+    (reply, opened)
 }
 
-fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened) {
+fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened, Gone) {
     let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
     let mut reply = typed(StatusCode::SWITCHING_PROTOCOLS, media_type, whole(Bytes::new()));
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     reply.headers_mut().insert(UPGRADE, HeaderValue::from_static("tcp"));
+    let (open, is_open) = oneshot::channel();
     let opened = async move {
-        let (input, output) = tokio::io::split(TokioIo::new(upgrade.await.ok()?));
+        // The server hands over connections of one type.
+        let parts = upgrade.await.ok()?.downcast::<TokioIo<UnixStream>>().ok()?;
+        let connection = parts.io.into_inner();
+        // Nobody may want to know when it ends.
+        drop(open.send(connection.as_fd().try_clone_to_owned().ok()?));
+        let (input, output) = connection.into_split();
+        // What came with the head of the request was read with it.
+        let input = Cursor::new(parts.read_buf).chain(input);
         Some((Box::new(input) as Input, Box::new(output) as Output))
     };
-    (reply, Box::pin(opened))
+    let gone = async move {
+        // One that never was open is gone.
+        if let Ok(connection) = is_open.await {
+            gone(connection).await;
+        }
+    };
+    (reply, Box::pin(opened), Box::pin(gone))
 }
 
-fn open_bodies(body: Option<Incoming>, media_type: &'static str) -> (Reply, Opened) {
+/// Waits until both directions of a connection are closed; unix(7), poll(2).
+async fn gone(connection: OwnedFd) {
+    let Ok(connection) = pipe::watch(connection) else { return std::future::pending().await };
+    loop {
+        // Woken by changes alone. Not by the end of what the client sends, which would be there at every look from then on.
+        let Ok(mut ready) = connection.writable().await else { return };
+        let mut look = [PollFd::new(&connection, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if poll(&mut look, Some(&now)).is_ok_and(|found| found > 0) {
+            return;
+        }
+        ready.clear_ready();
+    }
+}
+
+fn open_bodies(body: Option<Incoming>, media_type: &'static str) -> (Reply, Opened, Gone) {
     let (ours, theirs) = tokio::io::duplex(BUFFER_BYTES);
     let (input, filled) = tokio::io::duplex(BUFFER_BYTES);
     let reply = typed(StatusCode::OK, media_type, streamed(pieces(theirs)));
+    let (mut back, output) = tokio::io::split(ours);
     let opened = async move {
         // Ends with the body, or with whoever reads from it.
         if let Some(body) = body {
             tokio::spawn(fill(body, filled));
         }
-        Some((Box::new(input) as Input, Box::new(ours) as Output))
+        Some((Box::new(input) as Input, Box::new(output) as Output))
     };
-    (reply, Box::pin(opened))
+    // Nothing ever comes back but the end, when the answer is dropped.
+    let gone = async move { drop(back.read(&mut [0; 1]).await) };
+    (reply, Box::pin(opened), Box::pin(gone))
 }
 
 /// Returns what is written at the other end, piece by piece.

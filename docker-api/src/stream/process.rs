@@ -55,11 +55,7 @@ pub(crate) async fn carry(open: OpenExec, client: Option<Client>) -> Result<Carr
     while tokio::time::timeout(SILENCE, gives.step()).await.unwrap_or(false) {}
     takes.abort();
     if let Some(why) = &ended.never_started {
-        gives
-            .say(&format!(
-                "OCI runtime exec failed: exec failed: unable to start container process: {why}: unknown\r\n"
-            ))
-            .await;
+        gives.say(&format!("OCI runtime exec failed: exec failed: unable to start container process: {why}\r\n")).await;
     }
     Ok(Carried { code: ended.exit_code, output: gives.output })
 }

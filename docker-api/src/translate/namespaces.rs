@@ -89,7 +89,8 @@ fn network(
                 namespaces.network = found?;
                 Ok(own(&[]))
             }
-            None => Err(ApiError::not_found(format!("network {other} not found"))),
+            // Not 404: clients take that for an image that is to be pulled.
+            None => Err(ApiError::bad(format!("failed to set up container networking: network {other} not found"))),
         },
     }
 }
@@ -173,7 +174,7 @@ mod tests {
         let check = |change: fn(&mut HostConfig), status: u16| {
             assert_eq!(of(change).unwrap_err().status().as_u16(), status);
         };
-        check(|host| host.network_mode = "mine".into(), 404);
+        check(|host| host.network_mode = "mine".into(), 400);
         check(|host| host.network_mode = "container:x".into(), 404);
         check(|host| host.network_mode = "container:".into(), 400);
         check(|host| host.pid_mode = "x".into(), 400);

@@ -1,6 +1,6 @@
 //! The program of a container.
 
-use super::Result;
+use super::{Result, terminal};
 use crate::dto::config::Config;
 use crate::dto::host_config::{HostConfig, Ulimit};
 use crate::http::error::ApiError;
@@ -51,6 +51,7 @@ pub(crate) fn process(config: &Config, host: &HostConfig, hostname: &str) -> Res
         working_dir: config.working_dir.clone(),
         user: user(config, host),
         terminal: config.tty,
+        terminal_size: host.console_size.as_deref().map(terminal::of_list).transpose()?.unwrap_or_default(),
         stdin: match (config.open_stdin, config.stdin_once) {
             (false, _) => Stdin::Null,
             (true, false) => Stdin::Open,

@@ -1,7 +1,7 @@
 //! A pull told in lines, as `docker pull` shows them. Pure.
 
 use orlop_model::Digest;
-use orlop_model::pull::{Fresh, LayerStage, PullProgress, Pulled};
+use orlop_model::pull::{Fresh, LayerProgress, LayerStage, PullProgress, Pulled};
 use orlop_model::reference::{Reference, Version};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub(crate) struct Teller {
     familiar: String,
     began: bool,
     told: BTreeMap<Digest, LayerStage>,
+    /// Layers of which nothing is told yet: all are there, and so may be the image.
+    present: Vec<LayerProgress>,
 }
 
 impl Teller {
@@ -33,13 +35,24 @@ impl Teller {
             familiar: reference.familiar(),
             began: false,
             told: BTreeMap::new(),
+            present: Vec::new(),
         }
     }
 
     /// Returns the lines about what is new.
     pub(crate) fn tell(&mut self, progress: &PullProgress) -> Vec<Value> {
         let mut lines = self.begin();
-        for layer in &progress.layers {
+        if self.told.is_empty() && progress.layers.iter().all(|layer| layer.stage == LayerStage::Present) {
+            self.present.clone_from(&progress.layers);
+            return lines;
+        }
+        lines.extend(self.tell_layers(&progress.layers));
+        lines
+    }
+
+    fn tell_layers(&mut self, layers: &[LayerProgress]) -> Vec<Value> {
+        let mut lines = Vec::new();
+        for layer in layers {
             let before = self.told.insert(layer.blob.clone(), layer.stage);
             if before == Some(layer.stage) {
                 continue;
@@ -60,7 +73,13 @@ impl Teller {
     pub(crate) fn end(&mut self, pulled: &Pulled) -> Vec<Value> {
         let mut lines = self.begin();
         let status = match pulled.fresh {
-            Fresh::Yes => "Downloaded newer image for",
+            Fresh::Yes => {
+                if self.told.is_empty() {
+                    let present = std::mem::take(&mut self.present);
+                    lines.extend(self.tell_layers(&present));
+                }
+                "Downloaded newer image for"
+            }
             Fresh::No => "Image is up to date for",
         };
         lines.push(json!({ "status": format!("Digest: {}", pulled.digest) }));
@@ -107,7 +126,6 @@ fn progress(current: u64, total: u64) -> String {
 mod tests {
     use super::*;
     use orlop_model::ImageId;
-    use orlop_model::pull::LayerProgress;
 
     fn digest(digit: &str) -> Digest {
         Digest::parse(&format!("sha256:{}", digit.repeat(64))).unwrap()
@@ -135,5 +153,27 @@ mod tests {
         let pulled = Pulled { image: ImageId(digest("c")), digest: digest("d"), fresh: Fresh::Yes };
         let lines = teller.end(&pulled);
         assert_eq!(statuses(&lines)[1], "Status: Downloaded newer image for busybox:1");
+    }
+
+    #[test]
+    fn layers_that_are_there_are_told_of_an_image_that_is_not() {
+        let told = |fresh| {
+            let mut teller = Teller::of(&Reference::parse("busybox:1").unwrap());
+            let layers = vec![LayerProgress { blob: digest("a"), stage: LayerStage::Present }];
+            let mut lines = teller.tell(&PullProgress { layers });
+            lines.extend(teller.end(&Pulled { image: ImageId(digest("c")), digest: digest("d"), fresh }));
+            statuses(&lines).join("|")
+        };
+        let digest = digest("d");
+        assert_eq!(
+            told(Fresh::No),
+            format!("Pulling from library/busybox|Digest: {digest}|Status: Image is up to date for busybox:1")
+        );
+        assert_eq!(
+            told(Fresh::Yes),
+            format!(
+                "Pulling from library/busybox|Already exists|Digest: {digest}|Status: Downloaded newer image for busybox:1"
+            )
+        );
     }
 }

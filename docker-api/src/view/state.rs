@@ -31,6 +31,8 @@ impl Status {
             ContainerState::Running(_) | ContainerState::Stopping { .. } | ContainerState::Lost(_) => Self::Running,
             ContainerState::Frozen(_) => Self::Paused,
             ContainerState::Exited { .. } if annex.is_restarting(state) => Self::Restarting,
+            // What never ran has not exited, whatever was wrong.
+            ContainerState::Exited { ended, .. } if ended.started.is_none() => Self::Created,
             ContainerState::Exited { .. } => Self::Exited,
             ContainerState::Removing(_) | ContainerState::Gone { .. } => Self::Removing,
         }

@@ -2,6 +2,7 @@
 
 use crate::id::{ContainerId, ImageId, Namespace, NaturalKey, SandboxId};
 use crate::sandbox::IdMapping;
+use crate::streams::TerminalSize;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -80,6 +81,9 @@ pub struct Process {
     pub user: User,
     /// A terminal or pipes.
     pub terminal: bool,
+    /// Size of the terminal at the start.
+    #[serde(default, skip_serializing_if = "TerminalSize::is_unknown")]
+    pub terminal_size: TerminalSize,
     /// Whether anything can be sent to its standard input.
     pub stdin: Stdin,
     /// Resource limits, `RLIMIT_` names.

@@ -340,10 +340,8 @@ impl ContainerState {
     /// Returns the signal that asks it to end, where one is known.
     #[must_use]
     pub fn stop_signal(&self) -> Option<u8> {
-        match self {
-            Self::Stopping { signal: Some(signal), .. } => Some(*signal),
-            other => other.checked().map(|checked| checked.stop_signal),
-        }
+        let named = if let Self::Stopping { signal, .. } = self { *signal } else { None };
+        named.or_else(|| self.checked().map(|checked| checked.stop_signal))
     }
 
     /// Returns this stop with a deadline no later than `latest`; any other state as it is.

@@ -92,6 +92,9 @@ pub trait Runtime: Send + Sync {
     /// A program that can't run is no failure but an end.
     fn exec_open<'a>(&'a self, exec: Exec<'a>, io: ExecIo) -> Answer<'a, Result<OpenExec>>;
 
+    /// Checks what would keep a program from being run now, such as a user who is not there. Runs nothing.
+    fn check_exec<'a>(&'a self, exec: Exec<'a>) -> Answer<'a, Result<()>>;
+
     /// Gives a client its share in the streams of a running container. Taking standard input needs a container that was
     /// created with it.
     fn attach<'a>(
@@ -272,7 +275,7 @@ pub struct ExecOverrides {
     pub env: Vec<(String, Vec<u8>)>,
     /// Working folder, absolute; empty keeps the container's.
     pub working_dir: String,
-    /// All capabilities and no seccomp filter.
+    /// All capabilities; the container's filter stays.
     pub privileged: bool,
 }
 

@@ -1,5 +1,6 @@
 //! Standard streams of processes in the hands of the daemon. Descriptors travel; bytes never pass the core.
 
+use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 
 /// Standard streams of a process, our ends of them; none blocks. What nobody wanted is `None`.
@@ -28,12 +29,20 @@ pub struct WantedStreams {
 }
 
 /// Size of a terminal, in characters; ioctl_tty(2) `TIOCSWINSZ`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
     /// Lines.
     pub rows: u16,
     /// Characters of a line.
     pub columns: u16,
+}
+
+impl TerminalSize {
+    /// Says whether nobody gave a size.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How many bytes of each output something concerns, counted from a container's start.
@@ -56,4 +65,7 @@ pub struct Attached {
     pub streams: Streams,
     /// Where they begin.
     pub from: OutputBytes,
+    /// What had come when the client did. What is between the two is a line that has not ended, such as a prompt: it comes by
+    /// the streams first, and is skipped by who wants to hear only what is new.
+    pub now: OutputBytes,
 }

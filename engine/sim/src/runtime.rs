@@ -269,6 +269,10 @@ impl Runtime for World {
         Box::pin(self.open_exec(exec, io))
     }
 
+    fn check_exec<'a>(&'a self, exec: Exec<'a>) -> Answer<'a, Result<()>> {
+        Box::pin(async move { self.pid_of(exec.sandbox_id, exec.id).map(drop) })
+    }
+
     fn attach<'a>(
         &'a self,
         sandbox: &'a SandboxId,

@@ -97,7 +97,7 @@ impl World {
         let from = OutputBytes { stdout: voice.bytes, stderr: 0 };
         voice.clients.push(end);
         let stderr = if wanted.stderr { Some(pipe()?.0) } else { None };
-        Ok(Attached { streams: Streams { stdin, stdout: wanted.stdout.then_some(stdout), stderr }, from })
+        Ok(Attached { streams: Streams { stdin, stdout: wanted.stdout.then_some(stdout), stderr }, from, now: from })
     }
 
     pub(crate) async fn end_stdin(&self, id: &ContainerId) -> Result<()> {

@@ -9,6 +9,7 @@ use orlop_model::container_state::*;
 use orlop_model::record::{ContainerAsked, Durability, SandboxAsked};
 use orlop_model::sandbox::*;
 use orlop_model::sandbox_state::{self, Attachment, Raising, SandboxState};
+use orlop_model::streams::TerminalSize;
 use orlop_model::{ContainerId, Digest, ErrorKind, Failure, ImageId, Namespace, NaturalKey, SandboxId, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -82,6 +83,7 @@ fn container() -> ContainerAsked {
                     groups_policy: GroupsPolicy::Strict,
                 },
                 terminal: true,
+                terminal_size: TerminalSize::default(),
                 stdin: Stdin::Once,
                 rlimits: vec![Rlimit { name: "RLIMIT_NOFILE".to_owned(), soft: 1, hard: 2 }],
                 init: false,

@@ -37,6 +37,13 @@ pub(crate) async fn open(node: &Node, asked: Asked<'_>, io: ExecIo) -> Result<Op
     node.ports.runtime.exec_open(asked.exec(checked, &image), io).await
 }
 
+/// Checks what would keep it from being run now.
+pub(crate) async fn check(node: &Node, asked: Asked<'_>) -> Result<()> {
+    let checked = asked.checked()?;
+    let image = node.ports.images.config_of(&asked.view.asked.id).await?;
+    node.ports.runtime.check_exec(asked.exec(checked, &image)).await
+}
+
 impl<'a> Asked<'a> {
     fn checked(&self) -> Result<&'a Checked> {
         Ok(&running(self.view, "run a program in", Paused::Refused)?.checked)

@@ -36,7 +36,8 @@ pub(crate) async fn attach(
     }
     let stderr = stderr.filter(|_| attached.console == Console::Pipes);
     let from = OutputBytes { stdout: attached.stdout_from, stderr: attached.stderr_from };
-    Ok(Attached { streams: Streams { stdin, stdout, stderr }, from })
+    let now = OutputBytes { stdout: attached.stdout_now, stderr: attached.stderr_now };
+    Ok(Attached { streams: Streams { stdin, stdout, stderr }, from, now })
 }
 
 /// Closes the shim's end of standard input.

@@ -194,6 +194,10 @@ impl Runtime for Client {
         answer(exec::exec_open(self, exec, io))
     }
 
+    fn check_exec<'a>(&'a self, exec: Exec<'a>) -> Answer<'a, std::result::Result<(), Failure>> {
+        answer(exec::check(self, exec))
+    }
+
     fn attach<'a>(
         &'a self,
         sandbox: &'a SandboxId,

@@ -42,6 +42,11 @@ pub(crate) async fn exec_open(client: &Client, exec: Exec<'_>, io: ExecIo) -> Re
     }
 }
 
+/// Makes the plan of a program, and no more of it.
+pub(crate) async fn check(client: &Client, exec: Exec<'_>) -> Result<()> {
+    prepare::exec(client, &exec, None).await.map(drop)
+}
+
 /// Runs a program, collects its output and waits for its end.
 pub(crate) async fn exec(client: &Client, exec: Exec<'_>) -> Result<ExecOutput> {
     let streams = WantedStreams { stdin: false, stdout: true, stderr: true };

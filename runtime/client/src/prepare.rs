@@ -105,7 +105,11 @@ fn overridden<'a>(container: &'a ContainerSpec, overrides: &ExecOverrides) -> Co
     if !overrides.working_dir.is_empty() {
         own.process.working_dir.clone_from(&overrides.working_dir);
     }
-    own.security.privileged |= overrides.privileged;
+    if overrides.privileged && !own.security.privileged {
+        // All capabilities, and below the same filter: it is the container's, and a program inside may be any.
+        own.security.capabilities_add = vec!["ALL".to_owned()];
+        own.security.capabilities_drop.clear();
+    }
     Cow::Owned(own)
 }
 

@@ -82,6 +82,8 @@ fn share(task: &mut Task, asked: &Attach, slots: Vec<OwnedFd>) -> Result<(Attach
         console: output.console(),
         stdout_from: output.logged(Which::Stdout),
         stderr_from: output.logged(Which::Stderr),
+        stdout_now: output.came(Which::Stdout),
+        stderr_now: output.came(Which::Stderr),
     };
     if let Some(pipe) = stdout {
         output.attach(Which::Stdout, pipe);

@@ -16,8 +16,9 @@ const OCI_VERSION: &str = "1.3.0";
 
 /// Makes the spec of a container's first process.
 pub fn container(inputs: &Inputs<'_>) -> Result<Spec, SpecError> {
-    let terminal = inputs.container.process.terminal.then(TerminalSize::default);
-    spec(inputs, command::command(&inputs.container.process, inputs.image)?, terminal)
+    let process = &inputs.container.process;
+    let terminal = process.terminal.then_some(process.terminal_size);
+    spec(inputs, command::command(process, inputs.image)?, terminal)
 }
 
 /// Makes the spec of a program run in a running container, for [`orlop_plan::compile::exec`]: the container's own, with

@@ -125,7 +125,14 @@ impl By {
     }
 
     fn not_there(self, what: &str, name: &str, file: &str) -> SpecError {
-        self.refuse(what, format!("{name:?} is not in the image's {file}; name one that is, or give a number"))
+        // The end is what tools have always said, and people look for.
+        let base = file.rsplit('/').next().unwrap_or(file);
+        self.refuse(
+            what,
+            format!(
+                "{name:?} is not in the image's {file}; name one that is, or give a number: unable to find {what} {name}: no matching entries in {base} file"
+            ),
+        )
     }
 }
 

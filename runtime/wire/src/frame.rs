@@ -357,6 +357,10 @@ pub struct Attached {
     pub stdout_from: u64,
     /// Likewise of standard error.
     pub stderr_from: u64,
+    /// Bytes of standard output that came so far: those beyond `stdout_from` are a line that has not ended.
+    pub stdout_now: u64,
+    /// Likewise of standard error.
+    pub stderr_now: u64,
 }
 
 /// Why a process could not become its program.

@@ -157,8 +157,9 @@ fn reply() -> impl Strategy<Value = Reply> {
         vec((text(), state), 0..4).prop_map(Reply::Tasks),
         vec((text(), record()), 0..4).prop_map(Reply::Down),
         Just(Reply::TcpSockets),
-        (any::<u64>(), any::<u64>()).prop_map(|(stdout_from, stderr_from)| {
-            Reply::Attached(Attached { console: Console::Terminal, stdout_from, stderr_from })
+        (any::<[u64; 2]>(), any::<[u64; 2]>()).prop_map(|([stdout_from, stderr_from], [stdout_now, stderr_now])| {
+            let console = Console::Terminal;
+            Reply::Attached(Attached { console, stdout_from, stderr_from, stdout_now, stderr_now })
         }),
         any::<u32>().prop_map(|pid| Reply::FirstProcess { pid }),
     ]

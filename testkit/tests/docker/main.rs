@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says so at once, in its helpers too")]
 
 mod archive;
+mod attach;
 mod foreground;
 mod killed;
 mod life;
@@ -15,3 +16,4 @@ mod stops;
 mod streams;
 mod terminal;
 mod volumes;
+mod wire;

@@ -30,6 +30,7 @@ pub(crate) fn answer(call: Call) -> Answered {
     let framing = Framing::of(tty);
     let log = OpenLog::open(found.view.asked.spec.log.as_ref());
     let log = log.map_err(|wrong| ApiError::internal(format!("open the log of container {}: {wrong}", found.id())))?;
+    let (reply, opened, gone) = client::open(call.request, framing.media_type(call.version));
     let session = Session {
         facade: call.app.facade.clone(),
         wanted,
@@ -39,11 +40,12 @@ pub(crate) fn answer(call: Call) -> Answered {
         stream,
         detach: (stdin && tty).then_some(keys),
         log,
-        stdin_mode: if stdin { process.stdin } else { Stdin::Null },
+        // Whoever leaves a terminal leaves it open.
+        stdin_mode: if stdin && !tty { process.stdin } else { Stdin::Null },
         // From before the answer: the client starts the container when it has it.
         life: Life::watch(&call.app.facade, found.id()),
+        gone,
     };
-    let (reply, opened) = client::open(call.request, framing.media_type(call.version));
     call.app.tell_of(&found, "attach", &[]);
     let app = Arc::clone(&call.app);
     // Ends with the client or with the container's run.

@@ -57,15 +57,20 @@ pub(crate) async fn answer(call: Call) -> Answered {
     json_with(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": warnings }))
 }
 
-/// Takes away what this node's kernel has not, and says so, as dockerd does.
+/// Takes away what this node's kernel has not; returns what of a request comes to nothing, for a person, as dockerd does.
 fn discard(asked: &mut CreateRequest) -> Vec<&'static str> {
-    let swappiness = &mut asked.host_config.limits.memory_swappiness;
-    match crate::routes::cgroup_version() {
-        "2" if swappiness.take().is_some_and(|swappiness| swappiness != -1) => vec![
-            "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.",
-        ],
-        _ => Vec::new(),
+    let host = &mut asked.host_config;
+    let mut told = Vec::new();
+    if crate::routes::cgroup_version() == "2"
+        && host.limits.memory_swappiness.take().is_some_and(|swappiness| swappiness != -1)
+    {
+        told.push("Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.");
     }
+    let published = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    if host.network_mode == "host" && published {
+        told.push("Published ports are discarded when using host network mode");
+    }
+    told
 }
 
 async fn create(

@@ -12,7 +12,7 @@ pub(crate) async fn pause(call: &Call) -> Answered {
     let id = found.id();
     let state = &found.view.state;
     if matches!(state, ContainerState::Frozen(_)) {
-        return Err(ApiError::conflict(format!("container {id} is already paused")));
+        return Err(ApiError::conflict(format!("Container {id} is already paused")));
     }
     if state.task().is_none() {
         return Err(ApiError::conflict(format!("container {id} is not running")));
@@ -25,7 +25,7 @@ pub(crate) async fn unpause(call: &Call) -> Answered {
     let found = find::container(&call.app, call.name())?;
     let id = found.id();
     if !matches!(found.view.state, ContainerState::Frozen(_)) {
-        return Err(ApiError::conflict(format!("container {id} is not paused")));
+        return Err(ApiError::conflict(format!("Container {id} is not paused")));
     }
     call.app.facade.thaw_container(id).await?;
     empty(StatusCode::NO_CONTENT)

@@ -8,6 +8,10 @@ use crate::translate::signal;
 use hyper::StatusCode;
 
 pub(crate) async fn answer(call: &Call) -> Answered {
+    kill(call).await.map_err(|refused| refused.while_trying(format!("cannot kill container: {}", call.name())))
+}
+
+async fn kill(call: &Call) -> Answered {
     let asked = match call.query.text("signal") {
         "" => "SIGKILL",
         text => text,
@@ -16,8 +20,7 @@ pub(crate) async fn answer(call: &Call) -> Answered {
     let found = find::container(&call.app, call.name())?;
     let id = found.id();
     if found.view.state.task().is_none() {
-        let message = format!("cannot kill container: {}: container {id} is not running", call.name());
-        return Err(ApiError::conflict(message));
+        return Err(ApiError::conflict(format!("container {id} is not running")));
     }
     call.app.tell_of(&found, "kill", &[("signal", &signal.to_string())]);
     call.app.policies.kill(id, signal).await?;

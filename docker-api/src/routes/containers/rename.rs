@@ -14,11 +14,14 @@ pub(crate) async fn answer(call: &Call) -> Answered {
     }
     let found = find::container(&call.app, call.name())?;
     let (id, old) = (found.id(), &found.annex.name);
-    let name = names::parse(call.query.text("name"))?;
+    let asked = call.query.text("name");
+    let whole = if asked.starts_with('/') { asked.to_owned() } else { format!("/{asked}") };
+    let allocating = |refused: ApiError| refused.while_trying("Error when allocating new name");
+    let name = names::parse(&whole).map_err(allocating)?;
     if name == *old {
         return Err(ApiError::conflict("Renaming a container with the same name as its current name"));
     }
-    call.app.names.take(&name, id)?;
+    call.app.names.take(&name, id).map_err(allocating)?;
     let changed =
         call.app.facade.change_annex(id, |bytes| Some(Annex { name: name.clone(), ..Annex::parse(bytes) }.bytes()));
     match changed.await {

@@ -45,7 +45,9 @@ async fn wait(mut life: Life, condition: Condition) -> String {
     life.is_down().await;
     let end = life.end();
     let mut answer = json!({ "StatusCode": end.map_or(0, |ended| exit_code(&ended.exit)) });
-    if let Some(wrong) = end.map(|ended| start_error(&ended.exit)).filter(|wrong| !wrong.is_empty()) {
+    // Whoever waits for the removal hears of its faults alone; that it could not be started, the start has told.
+    let told = condition != Condition::Removed;
+    if let Some(wrong) = end.map(|ended| start_error(&ended.exit)).filter(|wrong| told && !wrong.is_empty()) {
         answer["Error"] = json!({ "Message": wrong });
     }
     format!("{answer}\n")

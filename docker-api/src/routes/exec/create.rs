@@ -7,6 +7,7 @@ use crate::http::reply::{Answered, json_with};
 use crate::http::server::Call;
 use crate::stream::detach::DetachKeys;
 use hyper::StatusCode;
+use orlop_model::ports::ExecOverrides;
 use serde_json::json;
 
 pub(crate) async fn answer(call: Call) -> Answered {
@@ -33,6 +34,11 @@ pub(crate) async fn answer(call: Call) -> Answered {
     }
     DetachKeys::parse(&asked.detach_keys)?;
     let found = super::running(&app, &name)?;
+    // Nothing else of it can be wrong in a way that is known before it is started.
+    if !asked.user.is_empty() {
+        let overrides = ExecOverrides { user: asked.user.clone(), ..ExecOverrides::default() };
+        app.facade.check_exec(found.id(), &asked.cmd, &overrides).await?;
+    }
     let id = app.facade.fresh_id().as_str().to_owned();
     let command = asked.cmd.join(" ");
     let created = app.execs.create(id.clone(), found.id().clone(), asked);

@@ -23,7 +23,7 @@ fn running(app: &App, name: &str) -> Result<Found, ApiError> {
     match &found.view.state {
         ContainerState::Running(_) | ContainerState::Stopping { .. } | ContainerState::Lost(_) => Ok(found),
         ContainerState::Frozen(_) => {
-            Err(ApiError::conflict(format!("container {id} is paused, unpause the container before exec")))
+            Err(ApiError::conflict(format!("Container {name} is paused, unpause the container before exec")))
         }
         state if found.annex.is_restarting(state) => {
             Err(ApiError::conflict(format!("Container {id} is restarting, wait until the container is running")))

@@ -7,6 +7,7 @@ use crate::http::body::{self, Asked};
 use crate::http::error::ApiError;
 use crate::http::reply::{Answered, empty};
 use crate::http::server::Call;
+use crate::not_started::{NOT_FOUND, NOT_RUNNABLE, NotStarted, Why};
 use crate::routes::containers::find::Found;
 use crate::stream::client::{self, Opened};
 use crate::stream::detach::DetachKeys;
@@ -15,7 +16,7 @@ use crate::stream::process::{Carried, carry};
 use crate::translate::process::exec_environment;
 use crate::translate::terminal;
 use hyper::StatusCode;
-use orlop_model::ports::{ExecIo, ExecOverrides, OpenExec};
+use orlop_model::ports::{Answer, ExecEnded, ExecIo, ExecOverrides, OpenExec};
 use orlop_model::streams::WantedStreams;
 use orlop_model::{ErrorKind, Failure};
 use std::sync::Arc;
@@ -46,9 +47,37 @@ pub(crate) async fn answer(call: Call) -> Answered {
     // By what the start says, not by what the program has: a client reads the stream as it asked for it.
     let framing = Framing::of(asked.tty);
     let (reply, opened) = client::open_head(head, framing.media_type(version));
-    tokio::spawn(run.with_client(opened, framing));
+    // Before the answer: what can't even be tried, such as a user who is not there, is an answer with a status.
+    match run.open(run.wanted()).await {
+        Ok(open) => tokio::spawn(run.with_client(open, opened, framing)),
+        Err(failure) => {
+            run.end(run.failed(&failure));
+            return Err(failure.into());
+        }
+    };
     Ok(reply)
 }
+
+/// Looks, when a program could not be started, what was in the way.
+fn looked_at(app: Arc<App>, exec: Arc<Exec>, ended: Ended) -> Ended {
+    Box::pin(async move {
+        let ended = ended.await?;
+        if ended.never_started.is_none() {
+            return Ok(ended);
+        }
+        let code = u8::try_from(ended.exit_code).unwrap_or(NOT_RUNNABLE);
+        let program = exec.asked.cmd.first().map(String::as_str).unwrap_or_default();
+        let not_started = NotStarted { code, program, folder: &exec.asked.working_dir };
+        Ok(match not_started.look(&app, &exec.container).await {
+            Why::Program(why) => ExecEnded { never_started: Some(why), ..ended },
+            Why::NoFolder(why) => ExecEnded { exit_code: i32::from(NOT_FOUND), never_started: Some(why) },
+            Why::Other => ended,
+        })
+    })
+}
+
+/// What waits for a program's end.
+type Ended = Answer<'static, orlop_model::error::Result<ExecEnded>>;
 
 /// One program being run.
 struct Run {
@@ -71,37 +100,28 @@ impl Run {
         self.end(code);
     }
 
-    async fn with_client(self, opened: Opened, framing: Framing) {
+    /// Returns the streams that were asked for.
+    fn wanted(&self) -> WantedStreams {
         let asked = &self.exec.asked;
-        let wanted = WantedStreams {
+        WantedStreams {
             stdin: asked.attach_stdin,
             stdout: asked.attach_stdout,
             stderr: asked.attach_stderr && !asked.tty,
-        };
-        let Some((input, mut output)) = opened.await else {
-            self.end(NOT_RUN);
-            return;
-        };
-        let code = match self.open(wanted).await {
-            Ok(open) => {
-                let keys = DetachKeys::parse(&asked.detach_keys).ok().filter(|_| asked.tty && asked.attach_stdin);
-                let client = client::Client { input, output, framing, keys };
-                let carried = carry(open, Some(client)).await;
-                let (code, rest) = carried.map_or((NOT_RUN, None), |Carried { code, output }| (code, output));
-                // The client asks for the exit status when its stream has ended.
-                self.end(code);
-                if let Some(mut output) = rest {
-                    client::end(&mut output).await;
-                }
-                return;
-            }
-            Err(failure) => {
-                client::say(&mut output, &failure.message).await;
-                self.failed(&failure)
-            }
-        };
+        }
+    }
+
+    async fn with_client(self, open: OpenExec, opened: Opened, framing: Framing) {
+        let asked = &self.exec.asked;
+        let keys = DetachKeys::parse(&asked.detach_keys).ok().filter(|_| asked.tty && asked.attach_stdin);
+        // One that has gone before it had its stream does not end the program either.
+        let client = opened.await.map(|(input, output)| client::Client { input, output, framing, keys });
+        let carried = carry(open, client).await;
+        let (code, rest) = carried.map_or((NOT_RUN, None), |Carried { code, output }| (code, output));
+        // The client asks for the exit status when its stream has ended.
         self.end(code);
-        client::end(&mut output).await;
+        if let Some(mut output) = rest {
+            client::end(&mut output).await;
+        }
     }
 
     async fn open(&self, streams: WantedStreams) -> Result<OpenExec, Failure> {
@@ -113,7 +133,9 @@ impl Run {
             privileged: asked.privileged,
         };
         let io = ExecIo { streams, terminal: asked.tty.then_some(self.size) };
-        let open = crate::seam::exec_open(&self.app.facade, &self.exec.container, &asked.cmd, &overrides, io).await?;
+        let mut open =
+            crate::seam::exec_open(&self.app.facade, &self.exec.container, &asked.cmd, &overrides, io).await?;
+        open.ended = looked_at(Arc::clone(&self.app), Arc::clone(&self.exec), open.ended);
         self.exec.become_(ExecState::Running { pid: open.pid });
         if asked.tty
             && let Some(terminal) = &open.streams.stdout

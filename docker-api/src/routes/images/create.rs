@@ -27,6 +27,7 @@ pub(crate) async fn answer(call: &Call) -> Answered {
     let reference = reference(query.text("fromImage"), query.text("tag"))?;
     check_platform(query.text("platform"))?;
     let credentials = credentials::parse(call.request.headers().get("X-Registry-Auth"))?;
+    let named = reference.familiar();
     let asked = PullRequest { reference: reference.to_string(), credentials, owner: crate::app::namespace() };
     let (lines, told) = mpsc::channel(LINES_MAX);
     let (begun, has_begun) = oneshot::channel();
@@ -35,7 +36,7 @@ pub(crate) async fn answer(call: &Call) -> Answered {
     tokio::spawn(pull(app, asked, reference, Mouth { lines, begun: Mutex::new(Some(begun)) }));
     // A pull that fails before there is anything to tell is an answer with a status.
     match has_begun.await {
-        Ok(Some(failure)) => Err(refused(failure, query.text("fromImage"))),
+        Ok(Some(failure)) => Err(refused(failure, &named)),
         Ok(None) | Err(_) => {
             let lines = stream::unfold(told, |mut told| async move { told.recv().await.map(|line| (line, told)) });
             Ok(typed(StatusCode::OK, "application/json", streamed(lines)))
@@ -143,7 +144,8 @@ fn tell_of(app: &App, reference: &Reference, pulled: &Pulled) {
 fn refused(failure: Failure, name: &str) -> ApiError {
     match failure.kind {
         ErrorKind::NotFound => {
-            ApiError::not_found(format!("manifest for {name} not found: manifest unknown: {}", failure.message))
+            tracing::debug!(error = %failure, "there is no such manifest");
+            ApiError::not_found(format!("manifest for {name} not found: manifest unknown: manifest unknown"))
         }
         ErrorKind::Denied => ApiError::not_found(format!(
             "pull access denied for {name}, repository does not exist or may require 'docker login': denied: {}",

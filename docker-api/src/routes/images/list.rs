@@ -38,7 +38,11 @@ pub(crate) async fn answer(call: &Call) -> Answered {
     let lines: Vec<_> = images
         .iter()
         .map(|image| {
-            let mut line = summary(image, counts.get(&image.id.to_string()).copied().unwrap_or_default(), call.version);
+            let mut line = summary(
+                &named_as(image, &filters),
+                counts.get(&image.id.to_string()).copied().unwrap_or_default(),
+                call.version,
+            );
             if call.query.flag("shared-size") {
                 line["SharedSize"] = shared(image, &images).into();
             }
@@ -46,6 +50,16 @@ pub(crate) async fn answer(call: &Call) -> Answered {
         })
         .collect();
     json(&lines)
+}
+
+/// Returns an image with those of its names alone that were asked for.
+fn named_as(image: &Image, filters: &Filters) -> Image {
+    let fits = |name: &&String| {
+        let name = familiar(std::slice::from_ref(*name));
+        filters.fits("reference", |pattern| name.iter().any(|name| reference_fits(name, pattern)))
+    };
+    let kept = |names: &[String]| names.iter().filter(fits).cloned().collect();
+    Image { tags: kept(&image.tags), digests: kept(&image.digests), ..image.clone() }
 }
 
 fn names(image: &Image) -> Vec<String> {

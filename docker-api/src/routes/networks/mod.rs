@@ -4,3 +4,4 @@ pub(super) mod inspect;
 pub(super) mod list;
 pub(crate) mod predefined;
 pub(super) mod prune;
+pub(super) mod remove;

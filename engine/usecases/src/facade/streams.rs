@@ -42,6 +42,13 @@ impl Facade {
         exec::open(self.node(), Asked { pod: &pod, view: &view, command, overrides }, io).await
     }
 
+    /// Checks what would keep a program from being run now, such as a user who is not there.
+    pub async fn check_exec(&self, id: &ContainerId, command: &[String], overrides: &ExecOverrides) -> Result<()> {
+        let _slot = self.slot()?;
+        let (view, pod) = self.with_pod(id)?;
+        exec::check(self.node(), Asked { pod: &pod, view: &view, command, overrides }).await
+    }
+
     /// Gives a client its share in the streams of a running container.
     pub async fn attach(&self, id: &ContainerId, wanted: WantedStreams) -> Result<Attached> {
         let _slot = self.slot()?;

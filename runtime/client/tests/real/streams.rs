@@ -102,11 +102,14 @@ async fn exec_may_differ_from_its_container_in_user_environment_folder_and_right
     let privileged = ExecOverrides { privileged: true, ..ExecOverrides::default() };
     let run = open(&world, (&web, &spec, &id), script, &privileged, None).await.unwrap();
     let said = read(run.streams.stdout.as_ref().unwrap(), None).await;
-    assert!(!said.contains(usual) && said.ends_with("\n0\n"), "{said}");
+    assert!(!said.contains(usual) && said.ends_with("\n2\n"), "{said}");
     for wrong in ["nobody-here", "-1", "4294967296"] {
         let overrides = ExecOverrides { user: wrong.to_owned(), ..ExecOverrides::default() };
         let failure = open(&world, (&web, &spec, &id), "true", &overrides, None).await.unwrap_err();
         assert_eq!(failure.kind, ErrorKind::InvalidArgument, "{failure}");
+        if wrong == "nobody-here" {
+            assert!(failure.message.ends_with("unable to find user nobody-here: no matching entries in passwd file"));
+        }
     }
     leave(world, &web, &id).await;
 }

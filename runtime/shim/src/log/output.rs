@@ -154,6 +154,11 @@ impl Output {
         }
     }
 
+    /// Returns how many bytes of a stream came so far.
+    pub(crate) fn came(&mut self, which: Which) -> u64 {
+        self.stream(which).0.bytes
+    }
+
     /// Returns how many bytes of a stream were written to the log.
     pub(crate) fn logged(&mut self, which: Which) -> u64 {
         let (stream, _) = self.stream(which);
