@@ -81,7 +81,7 @@ fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened, Gone) {
         Some((Box::new(input) as Input, Box::new(output) as Output))
     };
     let gone = async move {
-        // One that never was open is gone.
+        // Else it never was open.
         if let Ok(connection) = is_open.await {
             gone(connection).await;
         }
