@@ -42,7 +42,7 @@ pub struct Options {
     /// Write what orlop did as the new baseline
     #[arg(long, conflicts_with = "against")]
     bless: bool,
-    /// Keep the daemon's log in this folder
+    /// Keep the daemon's log and those of the tests in this folder
     #[arg(long)]
     keep: Option<PathBuf>,
 }
@@ -114,11 +114,15 @@ fn judge(options: &Options, baseline: &Stored, report: &Report) -> io::Result<bo
     baseline.compare(report, scope, bless, &[])
 }
 
-/// Keeps the daemon's log, if asked to.
+/// Keeps the daemon's log and those of tests, if asked to.
 fn keep(daemon: &Daemon, options: &Options) -> io::Result<()> {
     let Some(folder) = &options.keep else { return Ok(()) };
     fs::create_dir_all(folder)?;
-    fs::copy(daemon.ground().join(daemon.log()), folder.join(daemon.log())).map(|_| ())
+    for (name, path) in py::logs(daemon).into_iter().chain([(daemon.log().into(), daemon.ground().join(daemon.log()))])
+    {
+        fs::copy(path, folder.join(name))?;
+    }
+    Ok(())
 }
 
 fn tell_leaks(subject: Subject) -> bool {

@@ -8,6 +8,7 @@ use orlop_testkit::debian::cache;
 use orlop_testkit::wait_for;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -33,6 +34,8 @@ const NEEDED: [&str; 10] = [
 ];
 /// The test files.
 const FILES: [&str; 3] = ["api_container_test", "api_exec_test", "models_containers_test"];
+/// Folder of the tests on the ground.
+const FOLDER: &str = "docker-py";
 /// How many tests they hold.
 const TESTS: usize = 141;
 /// How many of them dockerd fails.
@@ -42,6 +45,8 @@ const TEST_LIMIT_SECONDS: &str = "60";
 const FILE_LIMIT: Duration = Duration::from_secs(9 * 60);
 /// What writes down how tests end.
 const PLUGIN: &str = include_str!("../../docker/orlop_report.py");
+/// How many of the slowest tests a file's output tells.
+const SLOWEST: &str = "20";
 /// How many lines of a file's output are shown when it leaves no report.
 const TAIL_LINES: usize = 40;
 
@@ -70,7 +75,7 @@ pub fn run(daemon: &Daemon, only: Option<&str>) -> io::Result<Report> {
 
 fn run_file(daemon: &Daemon, home: &Path, file: &str, only: Option<&str>) -> io::Result<Vec<Spec>> {
     let ground = daemon.ground();
-    let folder = ground.join("docker-py");
+    let folder = ground.join(FOLDER);
     // Some tests leave files of theirs behind: they go with the folder.
     let temporary = folder.join("tmp");
     fs::create_dir_all(&temporary)?;
@@ -79,6 +84,7 @@ fn run_file(daemon: &Daemon, home: &Path, file: &str, only: Option<&str>) -> io:
     let output = File::create(&log)?;
     let mut command = ground.command(home.join("venv/bin/python"));
     command.args(["-m", "pytest", "-p", "orlop_report", "-p", "no:cacheprovider", "--timeout", TEST_LIMIT_SECONDS]);
+    command.args(["--durations", SLOWEST]);
     command.arg(format!("tests/integration/{file}.py"));
     if let Some(word) = only {
         command.args(["-k", word]);
@@ -100,6 +106,13 @@ fn run_file(daemon: &Daemon, home: &Path, file: &str, only: Option<&str>) -> io:
         return Err(io::Error::other(format!("{file} left no report; its last lines:\n{tail}")));
     }
     Ok(specs)
+}
+
+/// Returns the names of the logs that there are, and where they are.
+pub fn logs(daemon: &Daemon) -> Vec<(OsString, PathBuf)> {
+    let there = fs::read_dir(daemon.ground().join(FOLDER)).into_iter().flatten().flatten();
+    let logs = there.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "log"));
+    logs.map(|entry| (entry.file_name(), entry.path())).collect()
 }
 
 /// Reads the plugin's lines: a test that passed but could not be torn down has failed.

@@ -27,6 +27,8 @@ fn limits(asked: &Asked) -> Result<Resources> {
         cpu_shares: natural("cpu_shares", asked.cpu_shares)?,
         memory_bytes_max: or_unlimited("memory_limit_in_bytes", memory)?,
         memory_swap_bytes_max: or_unlimited("memory_swap_limit_in_bytes", swap)?,
+        memory_reservation_bytes: 0,
+        memory_swappiness: None,
         cpuset_cpus: cpuset("cpuset_cpus", &asked.cpuset_cpus)?,
         cpuset_mems: cpuset("cpuset_mems", &asked.cpuset_mems)?,
         pids_max: 0,

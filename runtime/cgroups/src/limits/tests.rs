@@ -22,6 +22,8 @@ fn some() -> Limits {
         cpuset_cpus: "0-1".into(),
         memory_bytes_max: Some(100),
         memory_swap_bytes_max: Some(150),
+        memory_reservation_bytes: Some(40),
+        memory_swappiness: Some(60),
         pids_max: Some(0),
         hugepage_bytes_max: [("2MB".to_owned(), 0)].into(),
         ..Limits::default()
@@ -37,6 +39,8 @@ fn v1_writes_its_own_files() {
         "cpuset/cpuset.cpus 0-1",
         "memory/memory.limit_in_bytes 100",
         "memory/memory.memsw.limit_in_bytes 150",
+        "memory/memory.soft_limit_in_bytes 40",
+        "memory/memory.swappiness 60",
         "pids/pids.max 1",
         "hugetlb/hugetlb.2MB.limit_in_bytes 0",
     ];
@@ -52,6 +56,7 @@ fn v2_takes_swap_apart_from_memory_and_weight_from_shares() {
         "/cpuset.cpus 0-1",
         "/memory.max 100",
         "/memory.swap.max 50",
+        "/memory.low 40",
         "/pids.max 1",
         "/hugetlb.2MB.max 0",
     ];

@@ -79,6 +79,7 @@ fn field_of(bad: &BadLimits) -> CompileError {
         BadLimits::SwapBelowMemory { .. } | BadLimits::SwapWithoutMemory(_) => {
             invalid("linux.resources.memory.swap", why)
         }
+        BadLimits::BadSwappiness(_) => invalid("linux.resources.memory.swappiness", why),
         BadLimits::UnifiedOnV1(_) => unsupported("linux.resources.unified", why),
         BadLimits::BadUnified(_) => invalid("linux.resources.unified", why),
         BadLimits::BadPageSize(_) => invalid("linux.resources.hugepageLimits", why),
