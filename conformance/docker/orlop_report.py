@@ -11,6 +11,9 @@ def pytest_runtest_logreport(report):
     cause = ""
     if report.skipped and isinstance(report.longrepr, tuple):
         cause = report.longrepr[2]
+    elif report.skipped:
+        # One that its authors expect to fail.
+        cause = "expected to fail: " + getattr(report, "wasxfail", "")
     elif report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
         cause = crash.message if crash else str(report.longrepr)

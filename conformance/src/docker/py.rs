@@ -38,8 +38,10 @@ const FILES: [&str; 3] = ["api_container_test", "api_exec_test", "models_contain
 const FOLDER: &str = "docker-py";
 /// How many tests they hold.
 const TESTS: usize = 141;
-/// How many of them dockerd fails.
-pub const PEER_FAILS_MAX: usize = 3;
+/// How many of them dockerd fails: two expect words of older releases, one asks for an image that docker.io must deny, one uses
+/// a URL of docker-py's own that its library for web sockets refuses, and the first of a file fails by a socket of docker-py's
+/// that is not closed.
+pub const PEER_FAILS_MAX: usize = 5;
 /// The longest that one test may take, seconds, and one file.
 const TEST_LIMIT_SECONDS: &str = "60";
 const FILE_LIMIT: Duration = Duration::from_secs(9 * 60);

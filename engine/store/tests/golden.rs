@@ -51,6 +51,7 @@ fn sandbox() -> SandboxAsked {
             network_args: vec![("K8S_POD_NAME".to_owned(), "name".to_owned())],
             ends: SandboxEnd::WithContainer,
             domainname: String::new(),
+            mac: None,
             shm_bytes_max: None,
             hosts: Vec::new(),
             user_namespace: None,
@@ -122,6 +123,8 @@ fn container() -> ContainerAsked {
             stop_signal: Some(3),
         },
         resources: Resources {
+            memory_reservation_bytes: 0,
+            memory_swappiness: None,
             version: 2,
             cpu_period_us: 100_000,
             cpu_quota_us: -1,
@@ -183,6 +186,20 @@ fn container_with_all() -> ContainerAsked {
         ..asked.spec
     };
     ContainerAsked { spec, ..asked }
+}
+
+/// With what the third build of the model knows beside.
+fn sandbox_third() -> SandboxAsked {
+    let asked = sandbox();
+    let spec = SandboxSpec { mac: Some([2, 0x42, 0xac, 0x11, 0, 10]), ..asked.spec };
+    SandboxAsked { spec, ..asked }
+}
+
+/// With what the third build of the model knows beside.
+fn container_third() -> ContainerAsked {
+    let asked = container();
+    let resources = Resources { memory_reservation_bytes: 1 << 24, memory_swappiness: Some(60), ..asked.resources };
+    ContainerAsked { resources, ..asked }
 }
 
 /// The same, of a container alone whose annex was replaced.
@@ -270,8 +287,10 @@ fn records_of_an_earlier_build_are_read_and_written_as_they_were() {
     let now = json!({
         "sandbox-asked": sandbox(),
         "sandbox-asked-2": sandbox_with_all(),
+        "sandbox-asked-3": sandbox_third(),
         "container-asked": container(),
         "container-asked-2": container_with_all(),
+        "container-asked-3": container_third(),
         "container-asked-alone": container_alone(),
         "sandbox-state": sandbox_states(),
         "container-state": container_states(),
@@ -285,6 +304,8 @@ fn records_of_an_earlier_build_are_read_and_written_as_they_were() {
     assert_eq!(read::<SandboxAsked>(&golden["sandbox-asked-2"]), sandbox_with_all());
     assert_eq!(read::<ContainerAsked>(&golden["container-asked"]), container());
     assert_eq!(read::<ContainerAsked>(&golden["container-asked-2"]), container_with_all());
+    assert_eq!(read::<SandboxAsked>(&golden["sandbox-asked-3"]), sandbox_third());
+    assert_eq!(read::<ContainerAsked>(&golden["container-asked-3"]), container_third());
     assert_eq!(read::<ContainerAsked>(&golden["container-asked-alone"]), container_alone());
     assert_eq!(read::<Vec<SandboxState>>(&golden["sandbox-state"]), sandbox_states());
     assert_eq!(read::<Vec<ContainerState>>(&golden["container-state"]), container_states());
