@@ -6,7 +6,7 @@ release := target/$(target)/release
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := demo
-.PHONY: demo demo-kubelet test conformance-short conformance bench lint setup clean
+.PHONY: demo demo-kubelet demo-docker test conformance-short conformance bench lint setup clean
 
 # A pod's life, step by step over the CRI. IMAGE=reference pulls that one; otherwise an image is assembled on the spot.
 demo: setup
@@ -16,6 +16,10 @@ demo: setup
 # A static pod served by a real kubelet, which is built from source first: some minutes, once.
 demo-kubelet: setup
 	@cargo xtask conformance kubelet --demo
+
+# `docker run -it` of the stock CLI in a real terminal, and what else people do with a container. Debian's CLI where none is there.
+demo-docker: setup
+	@cargo xtask conformance docker --demo
 
 # The house ring: format, lints, laws, every test. Closes with one line of figures.
 test: setup

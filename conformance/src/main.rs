@@ -16,6 +16,7 @@ mod report;
 mod root;
 mod script;
 mod subject;
+mod teller;
 mod tools;
 
 use clap::{Parser, Subcommand};

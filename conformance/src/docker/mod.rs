@@ -42,6 +42,9 @@ pub struct Options {
     /// Write what orlop did as the new baseline
     #[arg(long, conflicts_with = "against")]
     bless: bool,
+    /// Show one container in a terminal instead, step by step
+    #[arg(long, conflicts_with_all = ["against", "part", "only", "record", "bless"])]
+    demo: bool,
     /// Keep the daemon's log and those of the tests in this folder
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -58,6 +61,9 @@ enum Part {
 
 /// Runs both, each on a daemon of its own; returns whether nothing is worse than the baselines.
 pub fn run(options: &Options) -> io::Result<bool> {
+    if options.demo {
+        return cli::demo::run();
+    }
     // First: a baseline that can't be read should not cost a run.
     let (cli, py) = (Stored::read(CLI_BASELINE)?, Stored::read(PY_BASELINE)?);
     if options.record {

@@ -7,6 +7,7 @@ use super::programs::Programs;
 use super::stage::Stage;
 use crate::script::{Verdict, holds, same};
 use crate::subject::Which;
+use crate::teller::{made_up_word, tell};
 use serde_json::json;
 use std::io;
 use std::time::Instant;
@@ -78,17 +79,4 @@ fn show(stage: &Stage) -> Verdict {
     let took = pod.remove()?;
     println!("{:>7.1} ms  {:<18} the manifest is taken away and the pod gone", took.as_secs_f64() * 1e3, "removed");
     Ok(())
-}
-
-fn tell(what: &str, since: Instant, answer: &str) {
-    println!("{:>7.1} ms  {what:<18} {answer}", since.elapsed().as_secs_f64() * 1e3);
-}
-
-/// Eight letters that nobody could have prepared.
-fn made_up_word() -> Verdict<String> {
-    use std::io::Read;
-    let mut bytes = [0; 8];
-    let source = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
-    source.map_err(|e| format!("read /dev/urandom: {e}"))?;
-    Ok(bytes.iter().map(|byte| char::from(b'a' + byte % 26)).collect())
 }

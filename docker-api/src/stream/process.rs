@@ -71,6 +71,9 @@ struct Gives {
 impl Gives {
     /// Hands on what comes next; false when both streams have ended.
     async fn step(&mut self) -> bool {
+        if self.stdout.is_none() && self.stderr.is_none() {
+            return false;
+        }
         let (mut out, mut err) = (vec![0; COPY_BYTES], vec![0; COPY_BYTES]);
         let (stream, read) = tokio::select! {
             read = read(self.stdout.as_ref(), &mut out) => (Stream::Stdout, read),
@@ -151,4 +154,15 @@ async fn take(input: Option<Input>, stdin: Option<Pipe>, mut keys: Option<Detach
         }
     }
     Taken::All
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_have_ended_are_not_waited_for() {
+        let mut gives = Gives { stdout: None, stderr: None, output: None, framing: Framing::Raw };
+        assert_eq!(tokio::time::timeout(SILENCE, gives.step()).await, Ok(false));
+    }
 }

@@ -3,6 +3,7 @@
 //! The scenes lie in `conformance/docker/scenes`: the commands, and below each what it printed there, through the
 //! [`rules`]. `--record` plays them against dockerd and writes down what is seen.
 
+pub mod demo;
 mod rules;
 mod run;
 mod stage;

@@ -76,7 +76,7 @@ impl<'a> Stage<'a> {
     }
 
     /// A shell in the daemon's network, which knows the CLI, the socket and the script's words.
-    fn command(&self, program: &str, arguments: &[&str], words: &str) -> Command {
+    pub(super) fn command(&self, program: &str, arguments: &[&str], words: &str) -> Command {
         let ground = self.daemon.ground();
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = ground.command(program);
