@@ -11,6 +11,7 @@ mod annex;
 mod container;
 mod deadline;
 mod difference;
+mod events;
 mod image;
 mod json;
 mod node;
@@ -41,6 +42,7 @@ use std::future::Future;
 use std::sync::Arc;
 use streaming::Streaming;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
@@ -100,7 +102,12 @@ pub async fn serve(
     end: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let streaming = Arc::new(Streaming::new(streams.local_addr().map_err(Error::StreamAddress)?));
-    let cri = Arc::new(Cri::new(facade, config, Arc::clone(&streaming)));
+    let (told, ending) = watch::channel(false);
+    let cri = Arc::new(Cri::new(facade, config, Arc::clone(&streaming), ending));
+    let end = async move {
+        end.await;
+        told.send_replace(true);
+    };
     let runtime = RuntimeServiceServer::from_arc(Arc::clone(&cri))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);

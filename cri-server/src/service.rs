@@ -5,12 +5,14 @@ use crate::proto::image_service_server::ImageService;
 use crate::proto::runtime_service_server::RuntimeService;
 use crate::request::{Effect, answer};
 use crate::streaming::Streaming;
-use crate::{Config, container, deadline, image, node, proto, request, sandbox, streamed};
+use crate::{Config, container, deadline, events, image, node, proto, request, sandbox, streamed};
 use orlop_model::{ErrorKind, Failure};
 use orlop_usecases::{ContainerView, Facade, SandboxView};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio_stream::{Empty, Iter};
+use tokio::sync::watch;
+use tokio_stream::{Empty, Iter, Stream};
 use tonic::{Request, Response, Status};
 
 /// What both services share.
@@ -18,11 +20,13 @@ pub(crate) struct Cri {
     /// The node as this facade sees it.
     pub facade: Facade,
     /// Requests that made what is there.
-    pub annexes: Annexes,
+    pub annexes: Arc<Annexes>,
     /// What was found out about the node.
     pub config: Config,
     /// Where clients come for streams.
     pub streaming: Arc<Streaming>,
+    /// Turns true when the server ends: what would go on until its caller leaves ends then.
+    pub ending: watch::Receiver<bool>,
     requests: AtomicU64,
 }
 
@@ -30,14 +34,17 @@ pub(crate) struct Cri {
 type NoStream<T> = Empty<Result<T, Status>>;
 /// A list in pieces, all of which are there.
 type Pieces<T> = Iter<std::vec::IntoIter<Result<T, Status>>>;
+/// What is told as it comes.
+type Told<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Writes a service out of a table. `name: Request => Response, Effect, function` is answered by that function;
-/// `streamed` are answered in pieces; `not_built` and `not_built_streams` say so. The kubelet knows UNIMPLEMENTED and falls back on it.
+/// `streamed` are answered in pieces, `told` goes on until its caller leaves; `not_built` and `not_built_streams` say so. The kubelet knows UNIMPLEMENTED and falls back on it.
 macro_rules! service {
     (
         $service:ident,
         built { $($built:ident: $asked:ident => $answered:ident, $effect:ident, $function:path;)* }
         streamed { $($list:ident: $list_asked:ident => $list_answered:ident as $list_type:ident, $pieces:path;)* }
+        told { $($told:ident: $told_asked:ident => $told_answered:ident as $told_type:ident, $begin:path;)* }
         not_built { $($missing:ident: $missing_asked:ident => $missing_answered:ident;)* }
         not_built_streams { $($stream:ident: $stream_asked:ident => $stream_answered:ident as $stream_type:ident;)* }
     ) => {
@@ -62,6 +69,17 @@ macro_rules! service {
                     let work = $pieces(self, asked.into_inner());
                     let pieces = answer(self.next_request(), stringify!($list), Effect::Looks, limit, work).await?;
                     Ok(pieces.map(|pieces| tokio_stream::iter(pieces.into_iter().map(Ok).collect::<Vec<_>>())))
+                }
+            )*
+            $(
+                type $told_type = Told<proto::$told_answered>;
+
+                async fn $told(
+                    &self, asked: Request<proto::$told_asked>,
+                ) -> Result<Response<Self::$told_type>, Status> {
+                    // No deadline: it lasts until one of both goes.
+                    let begun = async { Ok($begin(self, asked.into_inner())) };
+                    answer(self.next_request(), stringify!($told), Effect::Looks, None, begun).await
                 }
             )*
             $(
@@ -127,6 +145,9 @@ service! {
         stream_pod_sandbox_stats: StreamPodSandboxStatsRequest => StreamPodSandboxStatsResponse
             as StreamPodSandboxStatsStream, streamed::sandbox_stats;
     }
+    told {
+        get_container_events: GetEventsRequest => ContainerEventResponse as GetContainerEventsStream, events::begin;
+    }
     not_built {
         checkpoint_container: CheckpointContainerRequest => CheckpointContainerResponse;
         checkpoint_pod: CheckpointPodRequest => CheckpointPodResponse;
@@ -137,7 +158,6 @@ service! {
     not_built_streams {
         stream_pod_sandbox_metrics: StreamPodSandboxMetricsRequest => StreamPodSandboxMetricsResponse
             as StreamPodSandboxMetricsStream;
-        get_container_events: GetEventsRequest => ContainerEventResponse as GetContainerEventsStream;
     }
 }
 
@@ -153,6 +173,7 @@ service! {
     streamed {
         stream_images: StreamImagesRequest => StreamImagesResponse as StreamImagesStream, streamed::images;
     }
+    told {}
     not_built {}
     not_built_streams {}
 }
@@ -170,8 +191,13 @@ fn not_built(function: &str) -> Status {
 // === impl Cri ===
 
 impl Cri {
-    pub(crate) fn new(facade: Facade, config: Config, streaming: Arc<Streaming>) -> Self {
-        Self { facade, annexes: Annexes::default(), config, streaming, requests: AtomicU64::new(1) }
+    pub(crate) fn new(
+        facade: Facade,
+        config: Config,
+        streaming: Arc<Streaming>,
+        ending: watch::Receiver<bool>,
+    ) -> Self {
+        Self { facade, annexes: Arc::default(), config, streaming, ending, requests: AtomicU64::new(1) }
     }
 
     fn next_request(&self) -> u64 {

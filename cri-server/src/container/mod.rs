@@ -18,7 +18,7 @@ use crate::proto::ContainerState as Shown;
 use orlop_model::container_state::ContainerState;
 
 /// Returns a state as answers show it; ARCHITECTURE.md, "Data and states".
-fn shown(state: &ContainerState) -> Shown {
+pub(crate) fn shown(state: &ContainerState) -> Shown {
     match state {
         ContainerState::Creating { .. } | ContainerState::Created { .. } | ContainerState::Starting { .. } => {
             Shown::ContainerCreated

@@ -30,7 +30,7 @@ pub(crate) async fn status(cri: &Cri, request: ContainerStatusRequest) -> Result
     Ok(ContainerStatusResponse { status: Some(of_view(&view, config)), info })
 }
 
-fn of_view(view: &ContainerView, config: ContainerConfig) -> ContainerStatus {
+pub(crate) fn of_view(view: &ContainerView, config: ContainerConfig) -> ContainerStatus {
     let spec = &view.asked.spec;
     let image = spec.image.to_string();
     let end = end(&view.state);

@@ -13,7 +13,7 @@ use crate::proto::PodSandboxState;
 use orlop_model::sandbox_state::SandboxState;
 
 /// Returns a state as answers show it: a pod is ready, or it is not.
-fn shown(state: &SandboxState) -> PodSandboxState {
+pub(crate) fn shown(state: &SandboxState) -> PodSandboxState {
     match state {
         SandboxState::Ready { .. } => PodSandboxState::SandboxReady,
         SandboxState::Creating { .. }

@@ -2,6 +2,7 @@
 
 use crate::changes::{Changes, Hubs};
 use crate::driver::Inbox;
+use crate::stir::{Snapshot, Stirring, Stirs};
 use orlop_model::container_state::ContainerState;
 use orlop_model::error::{ErrorKind, Failure, Result};
 use orlop_model::ports::Clock;
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     container_names: HashMap<(SandboxId, NaturalKey), ContainerId>,
     gone: u64,
     hubs: Hubs,
+    stirring: Stirring,
 }
 
 /// Who has a name.
@@ -92,6 +94,8 @@ impl Registry {
         let old = container.as_ref().and_then(|view| inner.shown(view));
         if let Some((view, _)) = inner.sandboxes.get_mut(id) {
             *view = Arc::new(SandboxView { asked: Arc::clone(&view.asked), state: state.clone() });
+            let asked = Arc::clone(&view.asked);
+            inner.stirring.stir(&asked.spec.namespace);
         }
         // A container alone is shown from the moment on at which its sandbox is, too.
         let new = container.as_ref().and_then(|view| inner.shown(view));
@@ -109,6 +113,7 @@ impl Registry {
         }
         if let Some((view, _)) = inner.sandboxes.remove(id) {
             inner.gone += 1;
+            inner.stirring.stir(&view.asked.spec.namespace);
             inner.sandbox_names.remove(&(view.asked.spec.namespace.clone(), view.asked.spec.key.clone()));
         }
         inner.container_names.retain(|(sandbox, _), _| sandbox != id);
@@ -129,12 +134,19 @@ impl Registry {
 
     /// Returns the listed sandboxes of a namespace, oldest first.
     pub(crate) fn sandboxes(&self, namespace: &Namespace) -> Vec<Arc<SandboxView>> {
+        self.lock().listed_sandboxes(namespace)
+    }
+
+    /// Returns what lists show of a namespace, at one moment.
+    pub(crate) fn snapshot(&self, namespace: &Namespace) -> Snapshot {
         let inner = self.lock();
-        let all = inner.sandboxes.values().map(|(view, _)| view);
-        let mut views: Vec<_> = all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()).cloned().collect();
-        drop(inner);
-        views.sort_by_key(|view| view.asked.created_at);
-        views
+        let (sandboxes, containers) = (inner.listed_sandboxes(namespace), inner.listed(namespace));
+        Snapshot { at: self.clock.now(), sandboxes, containers }
+    }
+
+    /// Subscribes to the news that something of a namespace has changed.
+    pub(crate) fn stirs(&self, namespace: &Namespace) -> Stirs {
+        self.lock().stirring.subscribe(namespace)
     }
 
     pub(crate) fn find_sandbox(&self, namespace: &Namespace, text: &str) -> Result<Arc<SandboxView>> {
@@ -178,6 +190,7 @@ impl Registry {
         let new = Arc::new(by(view));
         let old = std::mem::replace(view, Arc::clone(&new));
         let (shown_old, shown_new) = (inner.shown(&old), inner.shown(&new));
+        inner.stirring.stir(&new.asked.spec.namespace);
         inner.hubs.tell(self.clock.now(), &new, shown_old, shown_new);
     }
 
@@ -220,6 +233,14 @@ impl Registry {
 // === impl Inner ===
 
 impl Inner {
+    /// Returns the listed sandboxes of a namespace, oldest first.
+    fn listed_sandboxes(&self, namespace: &Namespace) -> Vec<Arc<SandboxView>> {
+        let all = self.sandboxes.values().map(|(view, _)| view);
+        let mut views: Vec<_> = all.filter(|v| v.asked.spec.namespace == *namespace && v.listed()).cloned().collect();
+        views.sort_by_key(|view| view.asked.created_at);
+        views
+    }
+
     /// Returns the listed containers of a namespace, oldest first.
     fn listed(&self, namespace: &Namespace) -> Vec<Arc<ContainerView>> {
         let own = self.containers.values().filter(|view| view.asked.spec.namespace == *namespace);
@@ -248,6 +269,7 @@ impl Inner {
         if let Some(view) = self.containers.remove(id) {
             let old = self.shown(&view);
             self.hubs.tell(now, &view, old, None);
+            self.stirring.stir(&view.asked.spec.namespace);
             self.container_names.remove(&(view.asked.spec.sandbox.clone(), view.asked.spec.key.clone()));
         }
     }

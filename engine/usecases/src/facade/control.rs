@@ -5,6 +5,7 @@ use crate::annex::{ANNEX_BYTES_MAX, Annexed};
 use crate::changes::Changes;
 use crate::driver::Message;
 use crate::registry::ContainerView;
+use crate::stir::{Snapshot, Stirs};
 use crate::wanted::ContainerWanted;
 use orlop_model::container_state::{ContainerEvent, ContainerState};
 use orlop_model::error::Result;
@@ -98,6 +99,18 @@ impl Facade {
     #[must_use]
     pub fn changes(&self) -> (Vec<Arc<ContainerView>>, Changes) {
         self.engine.node.registry.subscribe(&self.namespace)
+    }
+
+    /// Subscribes to the news that anything of the namespace has changed, sandboxes too; what it is, a snapshot shows.
+    #[must_use]
+    pub fn stirs(&self) -> Stirs {
+        self.engine.node.registry.stirs(&self.namespace)
+    }
+
+    /// Returns all sandboxes and containers that lists show, at one moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine.node.registry.snapshot(&self.namespace)
     }
 
     /// Lists which images the namespace's containers are made of, also those being created or removed: one entry for each.
