@@ -10,6 +10,8 @@ use orlop_model::container_state::ContainerState;
 use orlop_usecases::ContainerView;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tracing::error;
 
 /// The bytes of a container that are ours, as JSON. A field that is added has a default: records outlive daemons.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -97,9 +99,16 @@ impl Annex {
         }
     }
 
-    /// Reads the annex of a container. What can't be read is empty: the record is shown, with what the engine knows.
-    pub(crate) fn read(view: &ContainerView) -> Self {
-        Self::parse(&view.asked.annex)
+    /// Reads the annex of a container, once. What can't be read is empty, and said in the log: the record is shown, with what the
+    /// engine knows.
+    pub(crate) fn read(view: &ContainerView) -> Arc<Self> {
+        view.read_annex(|bytes| {
+            serde_json::from_slice(bytes).unwrap_or_else(|wrong| {
+                let container = &view.asked.id;
+                error!(%container, %wrong, "the annex of a container can't be read: it has no name, and no policy applies to it");
+                Self::default()
+            })
+        })
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Self {

@@ -101,10 +101,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl App {
     pub(crate) fn new(facade: Facade, config: Config, metrics: DockerMetrics) -> Arc<Self> {
-        let known: Vec<(ContainerId, Annex)> =
+        let known: Vec<_> =
             facade.containers().into_iter().map(|view| (view.asked.id.clone(), Annex::read(&view))).collect();
-        let names = Names::of(known.iter().map(|(id, annex)| (annex.name.clone(), id.clone())));
-        let holders: Vec<_> = known.into_iter().map(|(id, annex)| (id, annex.volumes)).collect();
+        // One whose annex can't be read has no name, and is known by its id.
+        let named = known.iter().filter(|(_, annex)| !annex.name.is_empty());
+        let names = Names::of(named.map(|(id, annex)| (annex.name.clone(), id.clone())));
+        let holders: Vec<_> = known.into_iter().map(|(id, annex)| (id, annex.volumes.clone())).collect();
         let volumes = Volumes::open(config.folder.join("volumes"), &holders);
         let policies = Policies::new(facade.clone(), policy::BOOK);
         Arc::new(Self {

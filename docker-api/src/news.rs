@@ -110,8 +110,8 @@ fn step(old: &ContainerState, new: &ContainerState) -> Step {
 /// Returns what events say of a container: its labels, its image and its name.
 pub(crate) fn attributes(view: &ContainerView) -> BTreeMap<String, String> {
     let annex = Annex::read(view);
-    let mut attributes = annex.config.labels.unwrap_or_default();
-    attributes.insert("image".to_owned(), annex.config.image);
-    attributes.insert("name".to_owned(), annex.name);
+    let mut attributes = annex.config.labels.clone().unwrap_or_default();
+    attributes.insert("image".to_owned(), annex.config.image.clone());
+    attributes.insert("name".to_owned(), annex.name.clone());
     attributes
 }

@@ -179,7 +179,7 @@ pub(crate) mod tests {
             annex: Vec::new(),
             durability: Durability::Boot,
         };
-        ContainerView { asked: Arc::new(asked), state }
+        ContainerView::new(Arc::new(asked), state)
     }
 
     fn checked_sample() -> Checked {

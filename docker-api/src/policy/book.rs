@@ -6,6 +6,7 @@ use super::restart::Restart;
 use crate::annex::Annex;
 use crate::dto::config::{Config, Health};
 use crate::dto::host_config::RestartPolicy;
+use orlop_usecases::ContainerView;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -16,7 +17,12 @@ const RETRIES: u32 = 3;
 const START_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How the annexes of this facade are read and written.
-pub(crate) const BOOK: Book = Book { read, write };
+pub(crate) const BOOK: Book = Book { of, read, write };
+
+fn of(view: &ContainerView) -> (Rules, Kept) {
+    let annex = Annex::read(view);
+    (rules(&annex), annex.kept.clone())
+}
 
 fn read(bytes: &[u8]) -> (Rules, Kept) {
     let annex = Annex::parse(bytes);

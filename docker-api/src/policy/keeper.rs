@@ -92,7 +92,7 @@ impl Policies {
     }
 
     pub(super) fn read(&self, view: &ContainerView) -> (Rules, Kept) {
-        (self.book.read)(&view.asked.annex)
+        (self.book.of)(view)
     }
 
     /// Records what is kept of a container from now on.

@@ -2,6 +2,7 @@
 
 use super::health::{HealthCheck, HealthLog};
 use super::restart::Restart;
+use orlop_usecases::ContainerView;
 use serde::{Deserialize, Serialize};
 
 /// What was asked for.
@@ -46,6 +47,8 @@ pub(crate) enum Wanted {
 /// How rules and what is kept are read from an annex, and how the latter is written to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Book {
+    /// Returns both of a container.
+    pub(crate) of: fn(&ContainerView) -> (Rules, Kept),
     /// Reads both.
     pub(crate) read: fn(&[u8]) -> (Rules, Kept),
     /// Returns the same annex with this kept.

@@ -30,32 +30,35 @@ const UNLESS_STOPPED: u8 = 2;
 const ON_FAILURE: u8 = 3;
 
 const BOOK: Book = Book {
-    read: |bytes| {
-        let asked: Asked = serde_json::from_slice(bytes).unwrap();
-        let restart = match asked.restart {
-            NO => Restart::No,
-            ALWAYS => Restart::Always,
-            UNLESS_STOPPED => Restart::UnlessStopped,
-            _ => Restart::OnFailure { max: 3 },
-        };
-        let health = HealthCheck {
-            command: vec!["look".to_owned()],
-            interval: Duration::from_secs(30),
-            timeout: Duration::from_secs(5),
-            retries: 2,
-            start_period: Duration::ZERO,
-            start_interval: Duration::from_secs(5),
-        };
-        let health = asked.looks.then_some(health);
-        // Those that are always to run have a signal of their own.
-        let own_stop_signal = asked.restart == ALWAYS;
-        (Rules { restart, auto_remove: asked.auto_remove, own_stop_signal, health }, asked.kept)
-    },
+    of: |view| read(&view.asked.annex),
+    read,
     write: |bytes, kept| {
         let asked: Asked = serde_json::from_slice(bytes).unwrap();
         serde_json::to_vec(&Asked { kept, ..asked }).unwrap()
     },
 };
+
+fn read(bytes: &[u8]) -> (Rules, Kept) {
+    let asked: Asked = serde_json::from_slice(bytes).unwrap();
+    let restart = match asked.restart {
+        NO => Restart::No,
+        ALWAYS => Restart::Always,
+        UNLESS_STOPPED => Restart::UnlessStopped,
+        _ => Restart::OnFailure { max: 3 },
+    };
+    let health = HealthCheck {
+        command: vec!["look".to_owned()],
+        interval: Duration::from_secs(30),
+        timeout: Duration::from_secs(5),
+        retries: 2,
+        start_period: Duration::ZERO,
+        start_interval: Duration::from_secs(5),
+    };
+    let health = asked.looks.then_some(health);
+    // Those that are always to run have a signal of their own.
+    let own_stop_signal = asked.restart == ALWAYS;
+    (Rules { restart, auto_remove: asked.auto_remove, own_stop_signal, health }, asked.kept)
+}
 
 fn image() -> ImageId {
     ImageId(Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap())

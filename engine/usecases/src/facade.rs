@@ -177,7 +177,7 @@ impl Facade {
         });
         for _ in 0..NAME_TRIES_MAX {
             let state = ContainerState::Creating { since: asked.created_at, stage: Preparing::Rootfs };
-            match node.registry.enter_container(ContainerView { asked: Arc::clone(&asked), state }) {
+            match node.registry.enter_container(ContainerView::new(Arc::clone(&asked), state)) {
                 None => return Err(gone("sandbox", &pod)),
                 Some(Named::Free) => {
                     let rules = self.rules();

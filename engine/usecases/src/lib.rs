@@ -19,6 +19,7 @@ mod images;
 mod metrics;
 mod moment;
 mod perform;
+mod reading;
 mod recover;
 mod registry;
 mod reopen;

@@ -190,7 +190,7 @@ fn adopt_sandbox(
     }
     let mut driver = Driver::new(node.clone(), inbox, asked, state);
     for (asked, state) in containers {
-        let view = ContainerView { asked: Arc::clone(&asked), state: state.clone() };
+        let view = ContainerView::new(Arc::clone(&asked), state.clone());
         match node.registry.enter_container(view) {
             Some(Named::Free) => driver.adopt(asked, state),
             Some(Named::Taken(there)) => {

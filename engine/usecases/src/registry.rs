@@ -2,6 +2,7 @@
 
 use crate::changes::{Changes, Hubs};
 use crate::driver::Inbox;
+use crate::reading::Reading;
 use crate::stir::{Snapshot, Stirring, Stirs};
 use orlop_model::container_state::ContainerState;
 use orlop_model::error::{ErrorKind, Failure, Result};
@@ -29,6 +30,8 @@ pub struct ContainerView {
     pub asked: Arc<ContainerAsked>,
     /// What is.
     pub state: ContainerState,
+    /// What its facade has made of the annex.
+    pub(crate) reading: Reading,
 }
 
 /// Everything that exists. Its lock is held for look-ups only, never while something is done.
@@ -177,11 +180,15 @@ impl Registry {
     }
 
     pub(crate) fn publish_container(&self, id: &ContainerId, state: &ContainerState) {
-        self.replace(id, |view| ContainerView { asked: Arc::clone(&view.asked), state: state.clone() });
+        self.replace(id, |view| ContainerView { state: state.clone(), ..view.clone() });
     }
 
     pub(crate) fn publish_asked(&self, asked: &Arc<ContainerAsked>) {
-        self.replace(&asked.id, |view| ContainerView { asked: Arc::clone(asked), state: view.state.clone() });
+        self.replace(&asked.id, |view| {
+            let same = view.asked.annex_generation == asked.annex_generation;
+            let reading = if same { view.reading.clone() } else { Reading::default() };
+            ContainerView { asked: Arc::clone(asked), state: view.state.clone(), reading }
+        });
     }
 
     fn replace(&self, id: &ContainerId, by: impl FnOnce(&ContainerView) -> ContainerView) {
@@ -313,6 +320,12 @@ impl SandboxView {
 }
 
 impl ContainerView {
+    /// Returns a view of what is.
+    #[must_use]
+    pub fn new(asked: Arc<ContainerAsked>, state: ContainerState) -> Self {
+        Self { asked, state, reading: Reading::default() }
+    }
+
     /// Returns whether it is shown: not while it is being created, nor while a failed creation is undone.
     fn listed(&self) -> bool {
         match &self.state {

@@ -3,6 +3,7 @@
 
 mod support;
 
+use orlop_model::container::Resources;
 use orlop_model::container_state::{ContainerState, Exit, Force};
 use orlop_model::record::Durability;
 use orlop_model::sandbox::SandboxEnd;
@@ -287,6 +288,29 @@ async fn who_names_another_signal_during_a_stop_has_it_sent() {
     assert_eq!(state(&node, &id).end().unwrap().exit, Exit::Signal { signal: 3, oom: false });
     assert!(begun.elapsed() < Duration::from_secs(60));
     assert_eq!(first.await.unwrap().unwrap(), Changed::Yes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_annex_is_read_once_until_it_is_replaced() {
+    let reads = std::cell::Cell::new(0);
+    let read = |node: &Facade, id: &ContainerId| {
+        let view = node.find_container(id.as_str()).unwrap();
+        view.read_annex(|annex| {
+            reads.set(reads.get() + 1);
+            annex.to_vec()
+        })
+    };
+    let world = world(9, 0);
+    let node = node(&world, DOCKER).await;
+    let id = run(&node).await;
+    let first = read(&node, &id);
+    node.freeze_container(&id).await.unwrap();
+    node.update_container(&id, Resources { cpu_shares: 7, ..Resources::default() }).await.unwrap();
+    assert_eq!((read(&node, &id), reads.get()), (first, 1));
+    node.update_annex(&id, 0, b"another".to_vec()).await.unwrap();
+    assert_eq!((read(&node, &id).as_slice(), reads.get()), (b"another".as_slice(), 2));
+    // Another type is not what was kept.
+    assert_eq!(*node.find_container(id.as_str()).unwrap().read_annex(<[u8]>::len), 7);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) view: Arc<ContainerView>,
-    pub(crate) annex: Annex,
+    pub(crate) annex: Arc<Annex>,
 }
 
 impl Found {

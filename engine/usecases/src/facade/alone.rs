@@ -67,7 +67,7 @@ impl Facade {
         }
         let state = ContainerState::Creating { since: container.created_at, stage: Preparing::Rootfs };
         // Free: its sandbox is new.
-        drop(node.registry.enter_container(ContainerView { asked: Arc::clone(&container), state }));
+        drop(node.registry.enter_container(ContainerView::new(Arc::clone(&container), state)));
         let (reply, answer) = oneshot::channel();
         let id = container.id.clone();
         begin_alone(node, Arc::clone(&sandbox), container, mail, reply);
