@@ -9,3 +9,6 @@ pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod server;
 pub(crate) mod version;
+
+#[cfg(test)]
+mod names;
