@@ -81,7 +81,9 @@ impl Volumes {
         let volumes = disk::load(&folder);
         let volumes =
             Self { folder, inner: Mutex::new(Inner { volumes, ..inner }), filling: tokio::sync::Mutex::default() };
-        let left = |volume: &Volume| volume.goes_with.is_some();
+        // Of a container that is there, even when what it holds can't be read, nothing is taken.
+        let there = |id: &ContainerId| holders.iter().any(|(holder, _)| holder == id);
+        let left = |volume: &Volume| volume.goes_with.as_ref().is_some_and(|id| !there(id));
         let left: Vec<String> = volumes.list().into_iter().filter(left).map(|volume| volume.name).collect();
         for name in left {
             volumes.remove_unless_held(&name);

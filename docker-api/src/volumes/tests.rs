@@ -53,11 +53,13 @@ fn the_next_daemon_finds_volumes_and_removes_what_nobody_has() {
     // One whose container was removed with nobody there to see it, one of a container that is there, one cut off.
     volumes.take(&[anonymous("left")], &id(1), Timestamp(0)).unwrap();
     volumes.take(&[anonymous("held")], &id(2), Timestamp(0)).unwrap();
+    volumes.take(&[anonymous("unread")], &id(3), Timestamp(0)).unwrap();
     std::fs::create_dir_all(folder.join("cut/_data")).unwrap();
     let expected = volumes.find("named");
     drop(volumes);
-    let volumes = Volumes::open(folder.into(), &[(id(2), vec![anonymous("held")])]);
-    assert_eq!(names(&volumes), ["held", "named"]);
+    // What the third holds can't be read.
+    let volumes = Volumes::open(folder.into(), &[(id(2), vec![anonymous("held")]), (id(3), vec![])]);
+    assert_eq!(names(&volumes), ["held", "named", "unread"]);
     assert_eq!(volumes.find("named"), expected);
     assert_eq!((volumes.holders("held"), volumes.holders("named")), (1, 0));
     assert!(!folder.join("cut").exists() && !folder.join("left").exists());
