@@ -29,12 +29,15 @@ test: setup
 conformance-short: setup
 	@cargo xtask conformance crictl
 	@cargo xtask conformance critest
+	@cargo xtask conformance kubelet
+	@cargo xtask conformance docker
 	@cargo xtask vm-test
 
 # The long form: the same, and the suites on the peer, which proves the suites.
 conformance: conformance-short
-	@cargo xtask conformance kubelet
 	@cargo xtask conformance critest --against containerd
+	@cargo xtask conformance kubelet --against containerd
+	@cargo xtask conformance docker --against dockerd
 
 # orlopd beside containerd of Debian testing. BENCH holds further words: --gap 1000, --json, --cross-check.
 bench: setup
