@@ -184,20 +184,9 @@ impl Shared {
     /// Writes the record that makes it an image. Everything it names was flushed before.
     pub(crate) fn commit(&self, pulled: &Fetched, plan: &StackPlan, owner: &Namespace) -> Result<Pulled, Error> {
         let _one_at_a_time = self.records();
-        let id = ImageId(pulled.config_digest.clone());
         let before = self.index();
-        let mut record = before.get(&id).map(|known| known.record.clone()).unwrap_or_else(|| ImageRecord {
-            id: id.clone(),
-            generation: 0,
-            tags: BTreeSet::new(),
-            digests: BTreeSet::new(),
-            owners: BTreeMap::new(),
-            named_at: None,
-            documents: BTreeSet::new(),
-            layers: pulled.config.diff_ids.clone(),
-            stack: plan.stack.clone(),
-            root: plan.root,
-        });
+        let mut record = record_of(pulled, plan, &before);
+        let id = record.id.clone();
         record.documents.extend(pulled.documents.iter().map(|document| document.digest.clone()));
         let digest = &pulled.documents.first().expect("a pull begins with a document").digest;
         let known = before.named(&pulled.reference.to_string()).is_some_and(|known| known.record.id == id);
@@ -205,6 +194,22 @@ impl Shared {
         self.give_names(&names, owner, record, |record| self.known(record, &pulled.config))?;
         tracing::info!(image = %id, name = %pulled.reference, layers = pulled.config.diff_ids.len(), "image pulled");
         Ok(Pulled { image: id, digest: digest.clone(), fresh: if known { Fresh::No } else { Fresh::Yes } })
+    }
+
+    /// The same of an image that came from no registry, and may have no name.
+    pub(crate) fn record_made(
+        &self,
+        made: &Fetched,
+        plan: &StackPlan,
+        names: &[Reference],
+        owner: &Namespace,
+    ) -> Result<ImageId, Error> {
+        let _one_at_a_time = self.records();
+        let record = record_of(made, plan, &self.index());
+        let id = record.id.clone();
+        self.give_names(names, owner, record, |record| self.known(record, &made.config))?;
+        tracing::info!(image = %id, layers = made.config.diff_ids.len(), "image made of a container");
+        Ok(id)
     }
 
     /// Makes an image's answer of its record and config.
@@ -240,6 +245,23 @@ impl Shared {
             }
         }
     }
+}
+
+/// Returns the record that an image has, or one without names.
+fn record_of(fetched: &Fetched, plan: &StackPlan, before: &Index) -> ImageRecord {
+    let id = ImageId(fetched.config_digest.clone());
+    before.get(&id).map(|known| known.record.clone()).unwrap_or_else(|| ImageRecord {
+        id: id.clone(),
+        generation: 0,
+        tags: BTreeSet::new(),
+        digests: BTreeSet::new(),
+        owners: BTreeMap::new(),
+        named_at: None,
+        documents: BTreeSet::new(),
+        layers: fetched.config.diff_ids.clone(),
+        stack: plan.stack.clone(),
+        root: plan.root,
+    })
 }
 
 fn forget(

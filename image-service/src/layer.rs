@@ -155,7 +155,8 @@ fn unpack(shared: &Arc<Shared>, pieces: Receiver<Piece>, blob: &Blob, diff_id: &
     shared.keep_layer(ingest, record)
 }
 
-fn record_of(diff_id: &Digest, applied: &Applied) -> LayerRecord {
+/// Returns the record of a layer that was unpacked.
+pub(crate) fn record_of(diff_id: &Digest, applied: &Applied) -> LayerRecord {
     LayerRecord {
         diff_id: diff_id.clone(),
         bytes: applied.bytes,

@@ -19,6 +19,7 @@ mod disk;
 mod error;
 mod flights;
 mod flush;
+mod from_container;
 mod hosts;
 mod image_config;
 mod index;

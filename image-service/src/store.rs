@@ -6,6 +6,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::flights::Flights;
 use crate::flush::Flusher;
+use crate::from_container;
 use crate::index::Index;
 use crate::layer_usage::LayerUsages;
 use crate::ledger::Ledger;
@@ -17,7 +18,7 @@ use crate::tokens::Tokens;
 use crate::trash::Trash;
 use orlop_model::container::{Mount, RootfsAccess};
 use orlop_model::files::{FileChange, FileStat, Packing, Unpack};
-use orlop_model::image::{FsUsage, Image, ImageConfig};
+use orlop_model::image::{Commit, FsUsage, Image, ImageConfig};
 use orlop_model::image_removal::{Removal, Removed};
 use orlop_model::ports::{Answer, Failpoints, Images, PullListener, Unhindered};
 use orlop_model::pull::{PullRequest, Pulled};
@@ -229,6 +230,10 @@ impl Images for Store {
     fn tag<'a>(&'a self, image: &'a str, name: &'a str, owner: &'a Namespace) -> Answer<'a, Result<ImageId, Failure>> {
         let (image, name, owner) = (image.to_owned(), name.to_owned(), owner.clone());
         self.run(move |shared| shared.tag(&image, &name, &owner))
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, Result<ImageId, Failure>> {
+        Box::pin(from_container::commit(Arc::clone(&self.shared), commit.clone()))
     }
 
     fn find<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Option<Image>, Failure>> {

@@ -64,6 +64,7 @@ pub(crate) async fn answer(operation: O, call: Call) -> Answered {
         O::ImagePrune => images::prune::answer(&call).await,
         O::ContainerTop => containers::top::answer(&call).await,
         O::ContainerResize => containers::resize::answer(&call).await,
+        O::Commit => containers::commit::answer(call).await,
         O::ExecCreate => exec::create::answer(call).await,
         O::ExecStart => exec::start::answer(call).await,
         O::ExecResize => exec::resize::answer(&call),

@@ -1,6 +1,6 @@
 //! Images, as the core sees them.
 
-use crate::id::{Digest, ImageId, Namespace};
+use crate::id::{ContainerId, Digest, ImageId, Namespace};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -181,4 +181,25 @@ mod tests {
             assert!(!format!("{request:?} {request:#?}").contains("word"));
         }
     }
+}
+
+/// An image to be made of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The container, running or not.
+    pub container: ContainerId,
+    /// The new image's name; without a tag it is that of the tag `latest`. `None` leaves it without one.
+    pub name: Option<String>,
+    /// Who holds that name.
+    pub owner: Namespace,
+    /// The settings of processes that its config says, as JSON. image-spec, config.md.
+    pub config_json: String,
+    /// Who made it.
+    pub author: String,
+    /// What is said about it.
+    pub comment: String,
+    /// When it is made, RFC 3339.
+    pub created: String,
+    /// By what the new layer was made.
+    pub created_by: String,
 }

@@ -9,7 +9,7 @@ use crate::effect::{Effect, Moment};
 use crate::error::{Failure, Result};
 use crate::files::{FileChange, FileStat, Packing, Unpack};
 use crate::id::{ContainerId, ImageId, Namespace, SandboxId};
-use crate::image::{FsUsage, Image, ImageConfig};
+use crate::image::{Commit, FsUsage, Image, ImageConfig};
 use crate::image_removal::{Removal, Removed};
 use crate::pull::{PullProgress, PullRequest, Pulled};
 use crate::record::{ContainerAsked, Loaded, SandboxAsked};
@@ -338,6 +338,11 @@ pub trait Images: Send + Sync {
     /// Gives an image, found as in [`Images::find`], one more name, which `owner` holds; takes that name from the image that
     /// has it. A name without a tag is that of the tag `latest`. `NotFound` when there is no such image.
     fn tag<'a>(&'a self, image: &'a str, name: &'a str, owner: &'a Namespace) -> Answer<'a, Result<ImageId>>;
+
+    /// Makes an image of what a container's image has and what the container wrote. `NotFound` when either is gone.
+    fn commit<'a>(&'a self, _commit: &'a Commit) -> Answer<'a, Result<ImageId>> {
+        not_built("making an image of a container")
+    }
 
     /// Finds an image by id, by unique part of an id, tag, digest or short name; `None` when it is not there.
     fn find<'a>(&'a self, reference: &'a str) -> Answer<'a, Result<Option<Image>>>;

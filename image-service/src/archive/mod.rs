@@ -25,6 +25,7 @@ use crate::store::Shared;
 use orlop_model::container::{Mount, RootfsAccess};
 use orlop_model::files::{FileStat, Packing, Unpack};
 use orlop_model::{ContainerId, Failure};
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -75,6 +76,13 @@ pub(crate) async fn pack(shared: &Arc<Shared>, root: OwnedFd, path: &Path) -> Re
         done.map_err(|error| Failure::from(error).while_trying("pack an archive"))
     });
     Ok(Packing { stat, archive, ended })
+}
+
+/// Packs a writable layer as it would travel. Blocks.
+pub(crate) fn pack_layer(upper: &Path, end: OwnedFd) -> Result<(), Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let from = rustix::fs::open(upper, flags, Mode::empty()).map_err(Error::errno(format!("open {upper:?}")))?;
+    pack::pack_layer(from, end)
 }
 
 /// Unpacks an archive.

@@ -7,6 +7,7 @@ use super::cleaned::Path;
 use super::pipe::Sink;
 use super::root::{is_kernels, open_below, reopen};
 use super::stat::kind_of;
+use crate::apply::is_opaque;
 use crate::error::Error;
 use crate::tar::{Entry, Kind, Modified, writer};
 use orlop_model::files::FileKind;
@@ -36,19 +37,27 @@ const CAPABILITY_BYTES_MAX: usize = 64;
 
 /// Packs what was found at `path` into `end`.
 pub(super) fn pack(from: OwnedFd, path: &Path, end: OwnedFd) -> Result<(), Error> {
-    let mut packer = Packer {
-        top: from,
-        name: path.name().to_vec(),
-        out: BufWriter::with_capacity(COPY_BYTES, Sink(end)),
-        linked: HashMap::new(),
-        waiting: Vec::new(),
-        waiting_bytes: 0,
-        buffer: vec![0; COPY_BYTES],
-    };
-    packer.all()?;
-    packer.write(&writer::END)?;
-    packer.out.flush().map_err(gone)
+    Packer::new(from, path.name(), end, Whiteouts::AsFiles).whole()
 }
+
+/// Packs a writable layer: what it hides is told as archives of layers tell it. image-spec, layer.md.
+pub(super) fn pack_layer(upper: OwnedFd, end: OwnedFd) -> Result<(), Error> {
+    Packer::new(upper, b".", end, Whiteouts::AsNames).whole()
+}
+
+/// How what overlayfs keeps of deleted files is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whiteouts {
+    /// As the files that they are.
+    AsFiles,
+    /// As names of files that say it.
+    AsNames,
+}
+
+/// Begins the names that say that a file is hidden.
+const HIDES: &[u8] = b".wh.";
+/// Says that all is hidden that is in the folder below.
+const HIDES_ALL: &[u8] = b".wh..wh..opq";
 
 /// Returns an untrusted path as it may stand in a message.
 pub(super) fn shown(path: &[u8]) -> String {
@@ -67,11 +76,52 @@ struct Packer {
     waiting: Vec<Vec<u8>>,
     waiting_bytes: usize,
     buffer: Vec<u8>,
+    whiteouts: Whiteouts,
 }
 
 // === impl Packer ===
 
 impl Packer {
+    fn new(top: OwnedFd, name: &[u8], end: OwnedFd, whiteouts: Whiteouts) -> Self {
+        Self {
+            top,
+            name: name.to_vec(),
+            out: BufWriter::with_capacity(COPY_BYTES, Sink(end)),
+            linked: HashMap::new(),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            buffer: vec![0; COPY_BYTES],
+            whiteouts,
+        }
+    }
+
+    fn whole(mut self) -> Result<(), Error> {
+        self.all()?;
+        self.write(&writer::END)?;
+        self.out.flush().map_err(gone)
+    }
+
+    /// Tells that something hides a file of the layers below; returns whether it does.
+    fn hides(&mut self, stat: &Stat, path: &[u8]) -> Result<bool, Error> {
+        let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let (folder, name) = path.split_at(at);
+        if name.starts_with(HIDES) {
+            let why = "a name that begins with .wh. stands for a deleted file in a layer".to_owned();
+            return Err(Error::BadPath { path: shown(path), why });
+        }
+        let is_whiteout = kind_of(stat) == Some(FileKind::CharDevice) && stat.st_rdev == 0;
+        if is_whiteout {
+            self.say(&[folder, HIDES, name].concat(), stat)?;
+        }
+        Ok(is_whiteout)
+    }
+
+    /// Writes an empty file whose name says something.
+    fn say(&mut self, path: &[u8], stat: &Stat) -> Result<(), Error> {
+        let entry = Entry { path: self.archived(path), kind: Kind::File, size: 0, device: (0, 0), ..of(stat) };
+        self.write(&writer::head(&entry))
+    }
+
     fn all(&mut self) -> Result<(), Error> {
         let top = self.top.try_clone().map_err(Error::io("keep hold of what is packed"))?;
         self.one(top.as_fd(), b"")?;
@@ -95,6 +145,11 @@ impl Packer {
         if is_kernels(folder.as_fd()).map_err(failed)? {
             return Ok(());
         }
+        // The root of a layer is merged with those below whatever it says.
+        if self.whiteouts == Whiteouts::AsNames && !path.is_empty() && is_opaque(folder.as_fd()).map_err(failed)? {
+            let stat = rustix::fs::fstat(&folder).map_err(failed)?;
+            self.say(&[path, b"/", HIDES_ALL].concat(), &stat)?;
+        }
         for entry in Dir::read_from(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
@@ -115,6 +170,9 @@ impl Packer {
     fn one(&mut self, found: BorrowedFd<'_>, path: &[u8]) -> Result<(), Error> {
         let failed = |errno| Error::errno(format!("look at {}", shown(path)))(errno);
         let stat = rustix::fs::fstat(found).map_err(failed)?;
+        if self.whiteouts == Whiteouts::AsNames && self.hides(&stat, path)? {
+            return Ok(());
+        }
         let mut entry = Entry { path: self.archived(path), ..of(&stat) };
         match kind_of(&stat) {
             Some(FileKind::Folder) => {

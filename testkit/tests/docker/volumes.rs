@@ -81,3 +81,31 @@ fn changes_of_a_container_are_its_own() {
     docker.ok(["create", "--name", "fresh", &image, "true"]);
     assert_eq!(docker.ok(["diff", "fresh"]), "");
 }
+
+#[test]
+fn an_image_of_a_container_has_what_it_wrote_and_not_what_it_deleted() {
+    let mut lab = Lab::with_docker();
+    let image = lab.image();
+    let docker = lab.node.docker();
+    docker.ok(["pull", "-q", &image]);
+    let script = "echo x > /www/new; rm /www/index.html; rm -r /tmp; mkdir -p /tmp/fresh; ln /www/new /www/same";
+    docker.ok(["run", "--name", "box", "-e", "A=b", &image, "sh", "-c", script]);
+    let id = docker.ok(["commit", "-m", "said", "-a", "me", "box", "mine:1"]);
+    assert_eq!(
+        docker.ok(["inspect", "mine:1", "--format", "{{.Id}} {{.Comment}} {{.Author}}"]),
+        format!("{id} said me")
+    );
+    let unnamed = docker.ok(["commit", "box"]);
+    docker.ok(["rm", "box"]);
+    lab.node.kill();
+    lab.node.start_again();
+    let docker = lab.node.docker();
+    let look = "echo $A; ls /www /tmp; cat /www/same; stat -c %h /www/new";
+    for image in ["mine:1", &unnamed] {
+        let said = docker.ok(["run", "--rm", image, "sh", "-c", look]);
+        assert_eq!(said, "b\n/tmp:\nfresh\n\n/www:\nnew\nsame\nx\n2", "{image}");
+    }
+    docker.ok(["rmi", "mine:1"]);
+    docker.ok(["rmi", "-f", &unnamed]);
+    assert_eq!(docker.ok(["images", "-aq"]).lines().count(), 1);
+}

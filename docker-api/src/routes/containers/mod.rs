@@ -3,6 +3,7 @@
 pub(super) mod archive;
 pub(super) mod attach;
 pub(super) mod changes;
+pub(super) mod commit;
 pub(super) mod create;
 pub(crate) mod find;
 pub(super) mod freeze;
