@@ -27,10 +27,6 @@ const COPY_BYTES: usize = 32 << 10;
 /// How much earlier than a run's start its first line may be stamped: both come from one clock, read one after the other.
 const STAMP_SLACK: Duration = Duration::from_millis(50);
 
-/// Pause between the head of an answer and what is in the log already. docker-py reads the head into a buffer, and forgets
-/// what of the stream came with it.
-const AFTER_HEAD: Duration = Duration::from_millis(10);
-
 /// What a client wants of a container's streams.
 pub(crate) struct Session {
     pub(crate) facade: Facade,
@@ -87,9 +83,6 @@ impl Session {
     /// Serves the client to the end.
     pub(crate) async fn run(mut self, opened: Opened) -> Left {
         let Some((input, mut output)) = opened.await else { return Left::Ended };
-        if self.logs {
-            tokio::time::sleep(AFTER_HEAD).await;
-        }
         let left = match self.serve(input, &mut output).await {
             Ok(left) => left,
             Err(wrong) => {

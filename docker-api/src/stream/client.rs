@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -17,12 +17,18 @@ use std::future::Future;
 use std::io::Cursor;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 /// Bytes on their way between a body and a process.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// What docker-py calls itself. It reads the head of an answer into a buffer, and forgets what of the stream came with it.
+const FORGETS: &str = "docker-sdk-python/";
+/// Pause between the head of an answer and the stream for such a client: until it has read the head, also on a busy node.
+const AFTER_HEAD: Duration = Duration::from_millis(50);
 
 /// What a client sends.
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
@@ -64,6 +70,7 @@ pub(crate) fn open_head(head: Parts, media_type: &'static str) -> (Reply, Opened
 }
 
 fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened, Gone) {
+    let forgets = forgets(&head.headers);
     let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
     let mut reply = typed(StatusCode::SWITCHING_PROTOCOLS, media_type, whole(Bytes::new()));
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -72,6 +79,9 @@ fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened, Gone) {
     let opened = async move {
         // The server hands over connections of one type.
         let parts = upgrade.await.ok()?.downcast::<TokioIo<UnixStream>>().ok()?;
+        if forgets {
+            tokio::time::sleep(AFTER_HEAD).await;
+        }
         let connection = parts.io.into_inner();
         // Nobody may want to know when it ends.
         drop(open.send(connection.as_fd().try_clone_to_owned().ok()?));
@@ -87,6 +97,11 @@ fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened, Gone) {
         }
     };
     (reply, Box::pin(opened), Box::pin(gone))
+}
+
+/// Says whether a client loses what of a stream comes together with the head.
+fn forgets(headers: &HeaderMap) -> bool {
+    headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(FORGETS.as_bytes()))
 }
 
 /// Waits until both directions of a connection are closed; unix(7), poll(2).
@@ -139,5 +154,20 @@ async fn fill(mut body: Incoming, mut to: DuplexStream) {
         {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_client_that_is_known_to_forget_is_waited_for() {
+        for (agent, waits) in [("docker-sdk-python/6.1.3", true), ("Docker-Client/28.2.2 (linux)", false), ("", false)]
+        {
+            let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(agent))]);
+            assert_eq!(forgets(&headers), waits, "{agent}");
+        }
+        assert!(!forgets(&HeaderMap::new()));
     }
 }
