@@ -321,3 +321,53 @@ fn whoever_swaps_folders_for_links_meanwhile_gains_nothing() {
     assert_eq!(fs::read_dir(ground.outside()).unwrap().count(), 1);
     assert_eq!(fs::metadata(ground.outside().join("secret")).unwrap().nlink(), 1);
 }
+
+/// Returns the members of a writable layer as it would travel.
+fn layer_of(upper: &std::path::Path) -> Result<Vec<(String, crate::tar::Kind)>, Error> {
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    let mut bytes = Vec::new();
+    std::thread::scope(|scope| {
+        let packing = scope.spawn(|| super::pack_layer(upper, write));
+        fs::File::from(read).read_to_end(&mut bytes).unwrap();
+        packing.join().unwrap()
+    })?;
+    let mut input = &bytes[..];
+    let mut archive = crate::tar::Archive::new(&mut input);
+    let mut members = Vec::new();
+    while let Some(entry) = archive.next().unwrap() {
+        members.push((String::from_utf8(entry.path.clone()).unwrap(), entry.kind));
+    }
+    members.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(members)
+}
+
+#[test]
+fn a_writable_layer_tells_what_it_hides_by_names() {
+    use crate::tar::Kind::{Directory, File};
+    use rustix::fs::{FileType, XattrFlags, mknodat};
+    let temp = tempfile::tempdir().unwrap();
+    let upper = temp.path();
+    for folder in ["dir", "anew"] {
+        fs::create_dir(upper.join(folder)).unwrap();
+    }
+    fs::write(upper.join("anew/file"), "x").unwrap();
+    for gone in ["gone", "dir/gone"] {
+        mknodat(rustix::fs::CWD, upper.join(gone), FileType::CharacterDevice, rustix::fs::Mode::empty(), 0).unwrap();
+    }
+    let anew = upper.join("anew");
+    rustix::fs::setxattr(&anew, "trusted.overlay.opaque", b"y", XattrFlags::empty()).unwrap();
+    let members = layer_of(upper).unwrap();
+    let expected = [
+        ("./", Directory),
+        ("./.wh.gone", File),
+        ("./anew/", Directory),
+        ("./anew/.wh..wh..opq", File),
+        ("./anew/file", File),
+        ("./dir/", Directory),
+        ("./dir/.wh.gone", File),
+    ];
+    assert_eq!(members, expected.map(|(path, kind)| (path.to_owned(), kind)));
+    // What a program called so would delete something of the image below.
+    fs::write(upper.join("dir/.wh.other"), "").unwrap();
+    assert!(layer_of(upper).unwrap_err().to_string().contains(".wh."));
+}
