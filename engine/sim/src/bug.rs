@@ -18,12 +18,23 @@ pub enum Bug {
     ExitForgotten,
     /// A detached sandbox keeps its address.
     AddressKept,
+    /// The shim of a sandbox that is taken down stays.
+    ShimKept,
+    /// What was asked of a container does not outlast the boot, though that was promised.
+    PromiseBroken,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 5] =
-        [Self::ActBeforeRecord, Self::UndoDropped, Self::NotRepeatable, Self::ExitForgotten, Self::AddressKept];
+    pub const ALL: [Self; 7] = [
+        Self::ActBeforeRecord,
+        Self::UndoDropped,
+        Self::NotRepeatable,
+        Self::ExitForgotten,
+        Self::AddressKept,
+        Self::ShimKept,
+        Self::PromiseBroken,
+    ];
 }
 
 impl World {

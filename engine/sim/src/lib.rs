@@ -205,7 +205,8 @@ impl World {
         node.shims.clear();
         node.limits.clear();
         node.records.sandboxes.retain(|(asked, _)| asked.durability == Durability::Node);
-        node.records.containers.retain(|(asked, _)| asked.durability == Durability::Node);
+        let broken = node.has(Bug::PromiseBroken);
+        node.records.containers.retain(|(asked, _)| asked.durability == Durability::Node && !broken);
         node.records.sandboxes.iter_mut().for_each(|(_, state)| *state = None);
         node.records.containers.iter_mut().for_each(|(_, state)| *state = None);
         drop(node);

@@ -141,6 +141,12 @@ impl Runtime for World {
         Box::pin(async move {
             self.effect("drop sandbox").await?;
             let ends = self.take_down(id);
+            {
+                let mut node = self.node();
+                if node.has(Bug::ShimKept) {
+                    node.shims.insert(id.clone(), Shim { alive: true, ..Shim::default() });
+                }
+            }
             self.answers(ends).await
         })
     }

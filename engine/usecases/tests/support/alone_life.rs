@@ -53,6 +53,9 @@ pub fn live_alone(life: Life) -> Lived {
         if let Some(step) = life.dies_at {
             world.die_at(step);
         }
+        if let Some(bug) = life.bug {
+            world.plant(bug);
+        }
         let told = Told::default();
         let first = node(&world, DOCKER).await;
         let caller = Caller { node: first, world: world.clone(), wild: life.wild, plan: Plan(life.seed) };
