@@ -87,7 +87,10 @@ fn stages_between_two_looks_are_told_in_order() {
         (exited(Some(Timestamp(5))), &["c1 created", "c1 started", "c1 stopped"]),
         // One whose program could not be run has not started.
         (exited(None), &["c1 created", "c1 stopped"]),
-        (ContainerState::Starting { since: Timestamp(1), checked: checked(), stop: None, signal: None }, &["c1 created"]),
+        (
+            ContainerState::Starting { since: Timestamp(1), checked: checked(), stop: None, signal: None },
+            &["c1 created"],
+        ),
     ] {
         let mut told = Told::from(&snapshot(1, &[ready()], &[]));
         assert_eq!(words(&told.look(&snapshot(2, &[ready()], &[of("c1", state.clone())]))), expected, "{state:?}");

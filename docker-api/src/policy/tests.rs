@@ -8,6 +8,7 @@ use orlop_model::container::{ContainerSpec, Process, Resources};
 use orlop_model::container_state::{ContainerState, Exit};
 use orlop_model::error::Result;
 use orlop_model::image::Image;
+use orlop_model::record::Durability;
 use orlop_model::sandbox::{SandboxEnd, SandboxSpec};
 use orlop_model::{ContainerId, Digest, ErrorKind, ImageId, NaturalKey, SandboxId};
 use orlop_sim::{NO_SUCH_PROGRAM, World};
@@ -87,7 +88,8 @@ async fn create(node: &Facade, restart: u8, auto_remove: bool, looks: bool, comm
     let container = ContainerSpec { process, ..container };
     let asked = Asked { restart, auto_remove, looks, kept: Kept::default() };
     let annex = serde_json::to_vec(&asked).unwrap();
-    let wanted = CreateAlone { id: id.clone(), sandbox, container, resources: Resources::default(), annex };
+    let (resources, durability) = (Resources::default(), Durability::Node);
+    let wanted = CreateAlone { id: id.clone(), sandbox, container, resources, annex, durability };
     node.create_alone(wanted).await.unwrap()
 }
 

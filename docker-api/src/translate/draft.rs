@@ -10,6 +10,7 @@ use crate::http::error::ApiError;
 use crate::volumes::VolumeUse;
 use orlop_model::container::{ContainerSpec, LogPath, RootfsAccess};
 use orlop_model::image::Image;
+use orlop_model::record::Durability;
 use orlop_model::sandbox::{NamespaceScope, SandboxEnd, SandboxSpec};
 use orlop_model::{ContainerId, Namespace, NaturalKey, SandboxId};
 use orlop_usecases::CreateAlone;
@@ -96,11 +97,12 @@ pub(crate) fn draft(mut asked: CreateRequest, around: &Around<'_>) -> Result<Dra
         "" => None,
         text => Some(signal::parse(text)?),
     };
+    let durability = durability(host);
     let mut annex = Annex::of(around.name.to_owned(), asked, &container.process.command);
     annex.unfilled = mounted.volumes.iter().any(|volume| volume.copies);
     annex.volumes.clone_from(&mounted.volumes);
     let annex = annex.bytes();
-    let alone = CreateAlone { id: around.id.clone(), sandbox, container, resources, annex };
+    let alone = CreateAlone { id: around.id.clone(), sandbox, container, resources, annex, durability };
     Ok(Draft { alone, volumes: mounted.volumes })
 }
 
@@ -146,6 +148,11 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     (mac[0] & 1 == 0 && mac != [0; 6]).then_some(mac)
+}
+
+/// The end of the node is a container's end, too: the records of one that is removed with that need not outlast it.
+fn durability(host: &HostConfig) -> Durability {
+    if host.auto_remove { Durability::Boot } else { Durability::Node }
 }
 
 fn hostname(text: &str, network: NamespaceScope) -> Result<String> {
@@ -246,5 +253,11 @@ mod tests {
         {
             assert_eq!(of(name, value), Err(status), "{name}={value}");
         }
+    }
+
+    #[test]
+    fn only_what_is_removed_at_its_end_goes_with_the_boot() {
+        assert_eq!(durability(&HostConfig { auto_remove: true, ..HostConfig::default() }), Durability::Boot);
+        assert_eq!(durability(&HostConfig::default()), Durability::Node);
     }
 }

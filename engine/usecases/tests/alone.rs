@@ -10,7 +10,7 @@ use orlop_model::sandbox::SandboxEnd;
 use orlop_model::sandbox_state::SandboxState;
 use orlop_model::{ContainerId, ErrorKind, SandboxId};
 use orlop_sim::{Leftovers, NO_SUCH_PROGRAM, World};
-use orlop_usecases::{Annexed, Changed, Engine, Facade, News};
+use orlop_usecases::{Annexed, Changed, CreateAlone, Engine, Facade, News};
 use std::time::Duration;
 use support::{DOCKER, alone, namespace, node, settle, state, until, world};
 
@@ -387,6 +387,27 @@ async fn after_a_boot_it_is_there_ended_nobody_knows_how_and_starts_anew() {
         second.remove_container(id, Force::Yes).await.unwrap();
     }
     assert_eq!(world.leftovers(), Leftovers::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_need_not_outlast_the_boot_is_kept_until_then_and_leaves_nothing() {
+    for seed in 0..20 {
+        let world = world(seed, 0);
+        let first = node(&world, DOCKER).await;
+        let passing = || CreateAlone { durability: Durability::Boot, ..alone(&first) };
+        let ran = first.create_alone(passing()).await.unwrap();
+        let created = first.create_alone(passing()).await.unwrap();
+        first.start_container(&ran).await.unwrap();
+        let world = world.kill_daemon();
+        let second = node(&world, DOCKER).await;
+        assert!(matches!(state(&second, &ran), ContainerState::Running(_)));
+        assert!(matches!(state(&second, &created), ContainerState::Created { .. }));
+        let world = world.reboot();
+        let third = node(&world, DOCKER).await;
+        assert_eq!(third.containers().len(), 0);
+        settle(&world).await;
+        assert_eq!(world.leftovers(), Leftovers::default());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use crate::wanted::SandboxWanted;
 use orlop_model::container::{ContainerSpec, Resources};
 use orlop_model::container_state::{ContainerState, Force, Preparing};
 use orlop_model::error::Result;
-use orlop_model::record::{ContainerAsked, SandboxAsked};
+use orlop_model::record::{ContainerAsked, Durability, SandboxAsked};
 use orlop_model::sandbox::{SandboxEnd, SandboxSpec};
 use orlop_model::sandbox_state::{SandboxEvent, SandboxState};
 use orlop_model::{ContainerId, ErrorKind, Failure, SandboxId};
@@ -36,6 +36,8 @@ pub struct CreateAlone {
     pub resources: Resources,
     /// The facade's own bytes; replaced by [`Facade::update_annex`].
     pub annex: Vec<u8>,
+    /// How long its records last: nothing is flushed for one that need not outlast the boot.
+    pub durability: Durability,
 }
 
 impl Facade {
@@ -92,7 +94,7 @@ impl Facade {
 
     fn asked_alone(&self, wanted: CreateAlone) -> (Arc<SandboxAsked>, Arc<ContainerAsked>) {
         let created_at = self.engine.node.ports.clock.now();
-        let durability = self.policy.durability;
+        let durability = wanted.durability;
         let sandbox = SandboxAsked {
             id: SandboxId::alone(&wanted.id),
             created_at,

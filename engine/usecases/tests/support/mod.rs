@@ -62,7 +62,8 @@ pub fn alone(node: &Facade) -> CreateAlone {
     let process = Process { command: vec!["run".to_owned()], ..Process::default() };
     let container = ContainerSpec::new(namespace(), key(), SandboxId::alone(&id), image());
     let container = ContainerSpec { process, ..container };
-    CreateAlone { id, sandbox, container, resources: Resources::default(), annex: b"alone".to_vec() }
+    let (resources, annex) = (Resources::default(), b"alone".to_vec());
+    CreateAlone { id, sandbox, container, resources, annex, durability: DOCKER.durability }
 }
 
 /// Waits until something is so.
