@@ -80,9 +80,10 @@ impl Docker<'_> {
         said.stdout.trim_end().to_owned()
     }
 
-    /// Removes every container.
+    /// Removes every container. Where there is no CLI, whoever made them by other means has removed them.
     pub fn remove_all(&self) {
-        let ids = self.run(["ps", "-aq"]).stdout;
+        let Ok(listed) = self.command(["ps", "-aq"]).output() else { return };
+        let ids = said(&listed).stdout;
         let ids: Vec<&str> = ids.split_whitespace().collect();
         if !ids.is_empty() {
             self.run(["rm", "-f"].into_iter().chain(ids));

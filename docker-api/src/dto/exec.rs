@@ -12,7 +12,8 @@ pub(crate) const EXEC: &[Field] = &[
     honoured("DetachKeys", Kind::Text),
     honoured("Tty", Kind::Bool),
     honoured("Env", Kind::Texts),
-    honoured("Cmd", Kind::Words),
+    // A list and nothing else, unlike that of a container.
+    honoured("Cmd", Kind::Texts),
     honoured("Privileged", Kind::Bool),
     honoured("User", Kind::Text),
     honoured("WorkingDir", Kind::Text),

@@ -44,3 +44,79 @@ fn who_leaves_a_terminal_by_its_keys_finds_it_again() {
     assert_eq!(docker.ok(["wait", "box"]), "7");
     assert!(docker.ok(["logs", "box"]).contains("box> echo before; exit 7"));
 }
+
+#[test]
+fn who_attaches_later_hears_what_is_new_and_a_second_run_from_its_beginning() {
+    let (lab, image) = with_image();
+    let docker = lab.node.docker();
+    docker.ok(["run", "-dit", "--name", "box", &image, "sh", "-c", SHELL]);
+    docker.ok(["exec", "box", "true"]);
+    let mut late = Wire::take_over(&docker, &format!("/containers/box/{ATTACH}"), "");
+    late.send(b"exit\r");
+    let heard = String::from_utf8_lossy(&late.rest()).into_owned();
+    assert!(heard.starts_with("exit\r\n"), "{heard:?}");
+    docker.ok(["wait", "box"]);
+    // Before it is started anew: its end has just come.
+    let mut second = Wire::take_over(&docker, &format!("/containers/box/{ATTACH}"), "");
+    docker.ok(["start", "box"]);
+    second.until("box> ");
+    second.send(b"exit 3\r");
+    second.rest();
+    assert_eq!(docker.ok(["wait", "box"]), "3");
+}
+
+#[test]
+fn a_terminal_has_its_size_before_its_program_asks() {
+    let (lab, image) = with_image();
+    let docker = lab.node.docker();
+    let asked = serde_json::json!({
+        "Image": image, "Cmd": ["stty", "size"], "Tty": true, "HostConfig": { "ConsoleSize": [33, 77] },
+    });
+    let made = Wire::ask(&docker, "POST", "/containers/create?name=sized", &asked.to_string());
+    assert_eq!(made.status, 201, "{made:?}");
+    docker.ok(["start", "sized"]);
+    docker.ok(["wait", "sized"]);
+    assert_eq!(docker.ok(["logs", "sized"]), "33 77");
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_nothing_up_and_misses_nothing() {
+    /// Lines enough to fill every buffer on the way many times.
+    const LINES: usize = 300_000;
+    let (lab, image) = with_image();
+    let docker = lab.node.docker();
+    docker.ok(["create", "--name", "box", &image, "seq", &LINES.to_string()]);
+    let mut slow = Wire::take_over(&docker, "/containers/box/attach?stream=1&stdout=1&stderr=1", "");
+    docker.ok(["start", "box"]);
+    assert_eq!(docker.ok(["wait", "box"]), "0");
+    let whole: String = (1..=LINES).map(|number| format!("{number}\n")).collect();
+    let log = docker.run(["logs", "box"]).stdout;
+    assert!(log == whole, "the log has {} of {} bytes", log.len(), whole.len());
+    let heard = out_of_frames(&slow.rest());
+    assert!(heard == whole.as_bytes(), "the client heard {} of {} bytes", heard.len(), whole.len());
+}
+
+/// Takes standard output out of its frames: a kind, three zeros, a length of four bytes.
+fn out_of_frames(mut bytes: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    while let [1, 0, 0, 0, a, b, c, d, rest @ ..] = bytes {
+        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap();
+        content.extend_from_slice(&rest[..length]);
+        bytes = &rest[length..];
+    }
+    assert!(bytes.is_empty(), "{bytes:?} begins no frame");
+    content
+}
+
+#[test]
+fn who_sends_nothing_more_has_not_gone() {
+    let (lab, image) = with_image();
+    let docker = lab.node.docker();
+    docker.ok(["create", "-i", "--name", "box", &image, "sh", "-c", "cat; sleep 1; echo end"]);
+    let mut client = Wire::take_over(&docker, &format!("/containers/box/{ATTACH}"), "");
+    docker.ok(["start", "box"]);
+    client.send(b"sent\n");
+    client.end_input();
+    assert_eq!(out_of_frames(&client.rest()), b"sent\nend\n");
+    assert_eq!(docker.ok(["wait", "box"]), "0");
+}

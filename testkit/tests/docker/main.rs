@@ -3,7 +3,9 @@
 
 mod archive;
 mod attach;
+mod bad_input;
 mod foreground;
+mod gone;
 mod killed;
 mod life;
 mod look;
@@ -12,6 +14,7 @@ mod one_store;
 mod policies;
 mod refusals;
 mod settings;
+mod slow_registry;
 mod stops;
 mod streams;
 mod terminal;

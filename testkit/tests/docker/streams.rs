@@ -28,8 +28,8 @@ fn events_waits_and_stats_tell_what_happens() {
         docker.ok(["events", "--since", "5m", "--until=-1s", "--format", "{{.Action}}", "--filter", "type=container"]);
     let actions: Vec<&str> = actions.lines().collect();
     let expected = [
-        "create", "start", "pause", "unpause", "rename", "update", "die", "stop", "start", "restart", "kill", "die",
-        "destroy",
+        "create", "start", "pause", "unpause", "rename", "update", "kill", "kill", "die", "stop", "start", "restart",
+        "kill", "die", "destroy",
     ];
     assert_eq!(actions, expected);
     assert!(docker.ok(["system", "df"]).contains("Images"));

@@ -138,10 +138,10 @@ mod tests {
     use super::*;
 
     /// What must occur in the script.
-    const VERBS: [&str; 30] = [
+    const VERBS: [&str; 31] = [
         "run", "attach", "exec", "ps", "logs", "cp", "stop", "start", "restart", "kill", "rm", "inspect", "images",
         "pull", "rmi", "events", "stats", "top", "wait", "rename", "pause", "unpause", "update", "history", "tag",
-        "info", "version", "create", "port", "network",
+        "info", "version", "create", "port", "diff", "network",
     ];
     /// Flags that must occur in a `docker run`.
     const FLAGS: [&str; 7] = ["-it", "-d", "-p", "-v", "--rm", "--restart", "--name"];
