@@ -213,6 +213,11 @@ impl World {
         next
     }
 
+    /// Takes the records of a container away, as damage to both does.
+    pub fn lose_records(&self, container: &ContainerId) {
+        self.node().records.containers.retain(|(asked, _)| asked.id != *container);
+    }
+
     /// Returns whether a container's processes are frozen.
     #[must_use]
     pub fn is_frozen(&self, sandbox: &SandboxId, container: &ContainerId) -> bool {

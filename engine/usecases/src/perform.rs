@@ -28,6 +28,11 @@ pub(crate) async fn sandbox(
             SandboxEffect::Attach => attach(node, asked).await.map(SandboxEvent::Attached),
             SandboxEffect::DropShim => {
                 ends = ports.runtime.drop_sandbox(id).await?;
+                let unknown = ends.iter().filter(|(container, _)| node.registry.container(container).is_none());
+                for (container, _) in unknown {
+                    // Its record was damaged and set aside: nobody else lets go of how it ended.
+                    ports.runtime.drop_task(id, container).await?;
+                }
                 Ok(SandboxEvent::ShimDropped)
             }
             SandboxEffect::Detach => ports.network.detach(id).await.map(|()| SandboxEvent::Detached),

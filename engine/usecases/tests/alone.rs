@@ -390,6 +390,23 @@ async fn after_a_boot_it_is_there_ended_nobody_knows_how_and_starts_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_records_are_damaged_goes_and_leaves_nothing() {
+    for seed in 0..20 {
+        let world = world(seed, 0);
+        let first = node(&world, DOCKER).await;
+        let (lost, other) = (run(&first).await, run(&first).await);
+        let world = world.kill_daemon();
+        world.lose_records(&lost);
+        let second = node(&world, DOCKER).await;
+        until(|| second.sandboxes().len() == 1).await;
+        assert!(matches!(state(&second, &other), ContainerState::Running(_)));
+        second.remove_container(&other, Force::Yes).await.unwrap();
+        settle(&world).await;
+        assert_eq!(world.leftovers(), Leftovers::default());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_need_not_outlast_the_boot_is_kept_until_then_and_leaves_nothing() {
     for seed in 0..20 {
         let world = world(seed, 0);
