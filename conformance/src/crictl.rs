@@ -1,5 +1,6 @@
 //! The real crictl: every command once on a thing that is there, and once on one that isn't.
 
+use crate::crictl_events::Listener;
 use crate::images::{self, BUSYBOX};
 use crate::script::{Output, Script, Verdict, holds, same};
 use crate::subject::{Subject, Which};
@@ -36,12 +37,15 @@ pub fn run(against: Which) -> io::Result<bool> {
     let subject = Subject::start(against, &images::small()?)?;
     let mut script = Script::default();
     let crictl = Crictl { subject: &subject, program };
+    // Long before there is something to hear: nobody says when it listens.
+    let listener = Listener::start(crictl.command(&["events"]), subject.ground().join("events.json"))?;
     about_the_node(&crictl, &mut script);
     about_images(&crictl, &mut script);
     match make(&crictl, &mut script)? {
         Some(made) => {
             look(&crictl, &mut script, &made);
             unmake(&crictl, &mut script, &made);
+            listener.judge(&mut script, &made.pod, &made.container);
         }
         None => script.skip("what needs a container", "it could not be made"),
     }

@@ -8,6 +8,7 @@
 mod baseline;
 mod bench;
 mod crictl;
+mod crictl_events;
 mod critest;
 mod docker;
 mod images;

@@ -35,11 +35,16 @@ impl Kubelet {
 
     /// Starts it, and waits until it says that it is well; returns how long that took.
     pub fn start(&mut self) -> Verdict<Duration> {
+        self.start_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(&mut self, further: &[&str]) -> Verdict<Duration> {
         let begun = Instant::now();
         let log = OpenOptions::new().create(true).append(true).open(self.ground.join(LOG));
         let log = log.map_err(|e| format!("open the kubelet's log: {e}"))?;
         let mut command = self.ground.command(&self.program);
-        command.args(arguments(&self.ground)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.args(arguments(&self.ground)).args(further).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(command.spawn().map_err(|e| format!("start the kubelet: {e}"))?);
         let well = wait_for(READY_LIMIT, || {
             if let Some(Ok(Some(status))) = self.process.as_mut().map(Child::try_wait) {

@@ -62,9 +62,11 @@ pub fn play(stage: &Stage) -> Verdict {
     // Only what the kubelet says after it has heard from the new daemon counts.
     wait(LIMIT, || (back.elapsed() >= DEAD && stage.view().asked > back + DEAD).then_some(()))?
         .ok_or("the kubelet says nothing")?;
-    for (pod, before) in pods.iter().zip(&before) {
+    // Counted for all first, so that all write on at the same time.
+    let written: Vec<usize> = pods.iter().map(|pod| numbers(pod).len()).collect();
+    for ((pod, before), written) in pods.iter().zip(&before).zip(written) {
         before.still(pod)?;
-        whole(pod)?;
+        whole(pod, written)?;
     }
     let probed = wait(LIMIT, || (probes().ended >= so_far + PROBES_MIN).then_some(()))?;
     probed.ok_or_else(|| format!("it is probed no more: {:?}, {so_far} had ended before", probes()))
@@ -87,14 +89,15 @@ impl Probes {
 }
 
 /// Succeeds when a log's lines count up without a gap, and go on counting.
-fn whole(pod: &Pod<'_>) -> Verdict {
-    let numbers = || -> Vec<usize> { pod.log("main").lines().filter_map(|line| line.parse().ok()).collect() };
-    let so_far = numbers().len();
-    wait(LIMIT, || (numbers().len() > so_far + RATE).then_some(()))?
+fn whole(pod: &Pod<'_>, so_far: usize) -> Verdict {
+    wait(LIMIT, || (numbers(pod).len() > so_far + RATE).then_some(()))?
         .ok_or_else(|| format!("{} writes no more", pod.name))?;
-    let numbers = numbers();
-    match numbers.iter().zip(1..).find(|(has, expected)| **has != *expected) {
+    match numbers(pod).iter().zip(1..).find(|(has, expected)| **has != *expected) {
         Some((has, expected)) => Err(format!("line {expected} of {} is {has}", pod.name)),
         None => Ok(()),
     }
+}
+
+fn numbers(pod: &Pod<'_>) -> Vec<usize> {
+    pod.log("main").lines().filter_map(|line| line.parse().ok()).collect()
 }

@@ -6,8 +6,9 @@ use crate::script::{Verdict, same};
 use serde_json::json;
 
 pub fn play(stage: &Stage) -> Verdict {
+    // The pause is for runtimes that read the two outputs beside each other.
     let script = "[ -e /v/again ] || { touch /v/again; echo before; exit 1; }; \
-                  for n in 1 2 3; do echo line $n; done; echo warning >&2; \
+                  for n in 1 2 3; do echo line $n; done; sleep 0.5; echo warning >&2; \
                   while [ ! -e /v/go ]; do sleep 0.1; done; echo followed; printf 'no end'; sleep 1; exit 0";
     let mut main = container(stage, "main", script);
     main["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);

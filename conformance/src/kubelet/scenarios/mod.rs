@@ -6,6 +6,7 @@ mod crash_loop;
 mod daemon_killed;
 mod downward_api;
 mod empty_dir;
+mod events;
 mod exec;
 mod garbage;
 mod graceful_deletion;
@@ -79,6 +80,7 @@ pub const BESIDE: &[Scenario] = &[
 /// Those that disturb all others.
 pub const ALONE: &[Scenario] = &[
     KUBELET_RESTARTED,
+    KUBELET_LISTENS,
     scenario("daemon killed: ten pods go on, one ends meanwhile, logs are whole", daemon_killed::play),
 ];
 
@@ -86,6 +88,7 @@ pub const ALONE: &[Scenario] = &[
 pub const NOT_ON_PEER: &[&str] = &[STATS];
 
 /// Those that disturb all others, on the peer, which is not killed.
-pub const ALONE_ON_PEER: &[Scenario] = &[KUBELET_RESTARTED];
+pub const ALONE_ON_PEER: &[Scenario] = &[KUBELET_RESTARTED, KUBELET_LISTENS];
 
 const KUBELET_RESTARTED: Scenario = scenario("kubelet restarted: pods go on as they were", kubelet_restart::play);
+const KUBELET_LISTENS: Scenario = scenario("events: a kubelet that listens hears of starts and ends", events::play);

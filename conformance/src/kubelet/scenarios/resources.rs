@@ -5,7 +5,7 @@ use crate::kubelet::stage::Stage;
 use crate::script::{Verdict, same};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn play(stage: &Stage) -> Verdict {
     let limits = json!({"resources": {
@@ -16,7 +16,8 @@ pub fn play(stage: &Stage) -> Verdict {
     let greedy = with(container(stage, "main", "/burn memory 200"), limits);
     let greedy = Pod::ask(stage, "out-of-memory", json!({"restartPolicy": "OnFailure", "containers": [greedy]}))?;
 
-    pod.ready()?;
+    let state = pod.ready()?;
+    let id = state.container("main").map(|main| main.id()).ok_or("no status of the container")?;
     for (hierarchy, v1, v2) in [
         ("memory", ("memory.limit_in_bytes", "50331648"), ("memory.max", "50331648")),
         ("cpu", ("cpu.cfs_quota_us", "50000"), ("cpu.max", "50000 100000")),
@@ -25,7 +26,7 @@ pub fn play(stage: &Stage) -> Verdict {
         let folder = pod.cgroup(hierarchy).ok_or_else(|| format!("the pod has no cgroup of {hierarchy}"))?;
         let (file, value) = if Path::new("/sys/fs/cgroup").join(hierarchy).exists() { v1 } else { v2 };
         same(&format!("{file} of the pod"), read(&folder, file).as_str(), value)?;
-        let container = deepest(&folder).ok_or("the container has no cgroup")?;
+        let container = below(&folder, id).ok_or("the container has no cgroup")?;
         same(&format!("{file} of the container"), read(&container, file).as_str(), value)?;
     }
 
@@ -41,11 +42,9 @@ fn read(folder: &Path, file: &str) -> String {
     fs::read_to_string(folder.join(file)).unwrap_or_default().trim().to_owned()
 }
 
-/// Returns the cgroup with processes in it.
-fn deepest(folder: &Path) -> Option<std::path::PathBuf> {
-    if !read(folder, "cgroup.procs").is_empty() {
-        return Some(folder.to_owned());
-    }
-    let mut below = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
-    below.find_map(|path| deepest(&path))
+/// Returns the folder below another that has a word in its name.
+fn below(folder: &Path, word: &str) -> Option<PathBuf> {
+    let all: Vec<PathBuf> = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
+    let named = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains(word));
+    all.iter().find(named).cloned().or_else(|| all.iter().find_map(|path| below(path, word)))
 }
