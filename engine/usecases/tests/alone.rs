@@ -507,6 +507,26 @@ async fn a_slow_subscriber_learns_that_it_missed_something() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_changes_are_one_stir_and_a_snapshot_has_them_all() {
+    let world = world(12, 0);
+    let node = node(&world, DOCKER).await;
+    let mut stirs = node.stirs();
+    let id = run(&node).await;
+    settle_some(&node).await;
+    stirs.next().await.unwrap();
+    let snapshot = node.snapshot();
+    assert_eq!(snapshot.containers.iter().map(|view| &view.asked.id).collect::<Vec<_>>(), [&id]);
+    assert_eq!(snapshot.sandboxes.len(), 1);
+    let quiet = tokio::time::timeout(Duration::from_secs(60), stirs.next()).await;
+    assert!(quiet.is_err(), "it stirs though nothing has changed");
+
+    node.remove_container(&id, Force::Yes).await.unwrap();
+    stirs.next().await.unwrap();
+    until(|| node.snapshot().sandboxes.is_empty()).await;
+    assert!(node.snapshot().containers.is_empty() && node.snapshot().at >= snapshot.at);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_is_in_use_while_a_container_of_it_is_there() {
     let world = world(10, 0);
     let node = node(&world, DOCKER).await;
