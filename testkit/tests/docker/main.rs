@@ -4,6 +4,7 @@
 mod archive;
 mod attach;
 mod bad_input;
+mod damage;
 mod foreground;
 mod gone;
 mod killed;
