@@ -15,4 +15,5 @@ pub mod mountns;
 pub mod netns;
 pub mod process;
 pub mod seqpacket;
+pub mod title;
 pub mod users;

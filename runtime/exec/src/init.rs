@@ -8,6 +8,7 @@ use crate::hollow::{Calls, lock_down};
 use crate::kernel::raw;
 use orlop_sys::child as own;
 use orlop_sys::clone::{Birth, spawn};
+use orlop_sys::title;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
@@ -32,6 +33,8 @@ pub(crate) fn be_above(program: impl FnOnce() -> u8) -> Result<u8, Errno> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let child = raw(spawn(&Birth::default(), program))?;
     let _ = rustix::thread::set_name(NAME);
+    // The shim's words name folders of the node.
+    title::replace(NAME);
     raw(own::close_from(0))?;
     raw(lock_down(KILL, &Calls::new(CALLS)))?;
     Ok(serve(child.pid))

@@ -64,7 +64,13 @@ fn main() -> ExitCode {
 fn serve(role: Role) -> Result<(), Failed> {
     seal::run_from_sealed_copy()?;
     match role {
-        Role::Shim { dir } => shim::Shim::start(dir)?.run(),
+        Role::Shim { dir } => {
+            // Without it, what it clones is shown in containers by the shim's own words, and works all the same.
+            if let Err(error) = orlop_sys::title::find() {
+                journal::write(&format!("find the words of this process: {error}"));
+            }
+            shim::Shim::start(dir)?.run()
+        }
         Role::Spawner { run, grace } => spawner::Spawner::start(&run, grace)?.run(),
     }
 }

@@ -46,6 +46,8 @@ impl PodInit {
                 return FAILED;
             }
             let _ = rustix::thread::set_name(NAME);
+            // The shim's words name folders of the node.
+            orlop_sys::title::replace(NAME);
             match hollow.become_it() {
                 Ok(()) => be_init(),
                 Err(_) => FAILED,

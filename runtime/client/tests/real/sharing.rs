@@ -110,6 +110,8 @@ async fn container_with_an_init_ends_by_its_signal_and_with_its_status() {
     crate::support::wait_for("the program", || world.log("one.log").contains("up").then_some(())).await;
     let found = world.exec(&web, &spec, &id, &["cat", "/proc/1/comm"], None).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "orlop-init\n");
+    let words = world.exec(&web, &spec, &id, &["cat", "/proc/1/cmdline"], None).await.unwrap().stdout;
+    assert_eq!(String::from_utf8_lossy(&words).trim_end_matches('\0'), "orlop-init", "nothing of the node's folders");
     world.client.signal(&web.id, &id, 15).await.unwrap();
     assert_eq!(world.wait_ended(&id).await.exit, Exit::Code { code: 3, oom: false });
     end(world, &[&web]).await;
