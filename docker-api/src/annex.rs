@@ -45,6 +45,11 @@ impl Annex {
         policy::is_restarting(&policy::rules(self), &self.kept, state)
     }
 
+    /// Says whether its user wants it to run, and a policy starts it again whenever it ends.
+    pub(crate) fn is_kept_running(&self) -> bool {
+        policy::is_kept_running(&policy::rules(self), &self.kept)
+    }
+
     /// Returns what was seen of the health of what runs; `None` when nobody looks at it.
     fn health(&self, state: &ContainerState) -> Option<HealthLog> {
         policy::rules(self).health?;

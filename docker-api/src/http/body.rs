@@ -28,13 +28,16 @@ pub(crate) struct Asked<T> {
 /// Reads a JSON body.
 pub(crate) async fn json<T: DeserializeOwned>(
     headers: &HeaderMap,
-    body: Incoming,
+    body: Body,
     type_name: &'static str,
     table: &'static [Field],
 ) -> Result<Asked<T>, ApiError> {
-    let empty = body.size_hint().exact() == Some(0);
+    let empty = body.0.as_ref().is_none_or(|incoming| incoming.size_hint().exact() == Some(0));
     check_type(headers, empty)?;
-    let bytes = read(body).await?;
+    let bytes = match body.take() {
+        Some(incoming) => read(incoming).await?,
+        None => Bytes::new(),
+    };
     match parse(&bytes, type_name, table)? {
         None => Ok(Asked { value: None, unknown: 0 }),
         Some(Sifted { value, unknown }) => {
@@ -45,10 +48,30 @@ pub(crate) async fn json<T: DeserializeOwned>(
     }
 }
 
-/// Reads a body that nobody wants, within the same bounds.
-pub(crate) async fn skip(body: Incoming) {
-    // What is over them is left unread: the connection ends with the answer.
-    drop(read(body).await);
+/// The body of a request. What nobody took is read to its end, within the bounds of JSON: a client that is still writing would
+/// find its connection closed, and not read the answer.
+pub(crate) struct Body(Option<Incoming>);
+
+// === impl Body ===
+
+impl Body {
+    pub(crate) fn new(incoming: Incoming) -> Self {
+        Self(Some(incoming))
+    }
+
+    /// Hands out what comes, for whoever reads it as it comes; `None` when it was handed out before.
+    pub(crate) fn take(mut self) -> Option<Incoming> {
+        self.0.take()
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.0.take().filter(|incoming| !incoming.is_end_stream()) {
+            // What is over the bounds is left unread: the connection ends with the answer.
+            tokio::spawn(read(incoming));
+        }
+    }
 }
 
 /// Reads a whole body.

@@ -1,6 +1,6 @@
 //! The server: connections within a bound, each request found in the table and answered.
 
-use super::body;
+use super::body::Body;
 use super::error::ApiError;
 use super::operation;
 use super::query::Query;
@@ -40,7 +40,7 @@ pub(crate) struct Call {
     /// What the path names, in order.
     pub(crate) names: Vec<String>,
     pub(crate) query: Query,
-    pub(crate) request: Request<Incoming>,
+    pub(crate) request: Request<Body>,
 }
 
 impl Call {
@@ -101,6 +101,7 @@ async fn answer_all(stream: UnixStream, app: Arc<App>) {
 
 async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
     let began = Instant::now();
+    let request = request.map(Body::new);
     let metrics = app.metrics.clone();
     let (operation, answered) = match find(&request) {
         Ok((version, found)) => {
@@ -108,11 +109,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
             let call = Call { app, version, names: found.names, query: found.query, request };
             (Some(found.operation), routes::answer(found.operation, call).await)
         }
-        Err(error) => {
-            // A client that is still writing would not read the answer.
-            body::skip(request.into_body()).await;
-            (None, Err(error))
-        }
+        Err(error) => (None, Err(error)),
     };
     let mut answer = answered.unwrap_or_else(|error| {
         if error.status() == StatusCode::INTERNAL_SERVER_ERROR {
@@ -128,7 +125,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
     answer
 }
 
-fn find(request: &Request<Incoming>) -> Result<(Version, operation::Found), ApiError> {
+fn find(request: &Request<Body>) -> Result<(Version, operation::Found), ApiError> {
     let (version, path) = version::split(request.uri().path())?;
     let found = operation::find(request.method(), path, request.uri().query().unwrap_or_default())?;
     Ok((version, found))

@@ -44,3 +44,8 @@ pub(super) fn next(rules: &Rules, kept: &Kept, state: &ContainerState) -> Next {
 pub(crate) fn is_restarting(rules: &Rules, kept: &Kept, state: &ContainerState) -> bool {
     matches!((state, next(rules, kept, state)), (ContainerState::Exited { .. }, Next::Start(_)))
 }
+
+/// Returns whether a container is to run, and to be started again when it ends.
+pub(crate) fn is_kept_running(rules: &Rules, kept: &Kept) -> bool {
+    kept.wanted == Wanted::Run && rules.restart != Restart::No
+}

@@ -16,7 +16,7 @@ mod user;
 mod tests;
 
 pub(crate) use book::{BOOK, rules};
-pub(crate) use decide::is_restarting;
+pub(crate) use decide::{is_kept_running, is_restarting};
 pub(crate) use health::{HealthLog, Status};
 pub(crate) use keeper::Policies;
 pub(crate) use kept::Kept;

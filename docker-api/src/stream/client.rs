@@ -3,6 +3,7 @@
 use super::detach::DetachKeys;
 use super::frame::Framing;
 use super::pipe;
+use crate::http::body::Body;
 use crate::http::reply::{Reply, streamed, typed, whole};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -57,9 +58,9 @@ pub(crate) async fn end(output: &mut Output) {
 
 /// Answers a request with a stream both ways. A client that asks for an upgrade gets its connection raw; another one gets
 /// chunks, and sends chunks.
-pub(crate) fn open(request: Request<Incoming>, media_type: &'static str) -> (Reply, Opened, Gone) {
+pub(crate) fn open(request: Request<Body>, media_type: &'static str) -> (Reply, Opened, Gone) {
     let (head, body) = request.into_parts();
-    if head.headers.contains_key(UPGRADE) { upgrade(head, media_type) } else { open_bodies(Some(body), media_type) }
+    if head.headers.contains_key(UPGRADE) { upgrade(head, media_type) } else { open_bodies(body.take(), media_type) }
 }
 
 /// The same for a request whose body has been read: without an upgrade, nothing more can come from the client.

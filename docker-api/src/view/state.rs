@@ -25,6 +25,7 @@ impl Status {
     /// Returns the status of a container.
     pub(crate) fn of(state: &ContainerState, annex: &Annex) -> Self {
         match state {
+            ContainerState::Starting { .. } if annex.is_kept_running() => Self::Restarting,
             ContainerState::Creating { .. } | ContainerState::Created { .. } | ContainerState::Starting { .. } => {
                 Self::Created
             }
@@ -94,10 +95,9 @@ pub(crate) fn status_text(state: &ContainerState, annex: &Annex, now: Timestamp)
         (Status::Running, Some(task), _) => format!("{}{}", up(task.started), annex.health_suffix(state)),
         (Status::Restarting, _, Some(ended)) => format!("Restarting ({}) {} ago", exit_code(&ended.exit), ago(ended)),
         (Status::Exited, _, Some(ended)) => format!("Exited ({}) {} ago", exit_code(&ended.exit), ago(ended)),
+        (Status::Restarting, ..) => "Restarting".to_owned(),
         (Status::Removing, ..) => "Removal In Progress".to_owned(),
-        (Status::Created | Status::Running | Status::Paused | Status::Restarting | Status::Exited, ..) => {
-            "Created".to_owned()
-        }
+        (Status::Created | Status::Running | Status::Paused | Status::Exited, ..) => "Created".to_owned(),
     }
 }
 
@@ -150,6 +150,23 @@ mod tests {
         assert_eq!(text(&exited(Exit::Code { code: 3, oom: false })), "Exited (3) About a minute ago");
         assert_eq!(text(&exited(Exit::Signal { signal: 9, oom: true })), "Exited (137) About a minute ago");
         assert_eq!(text(&ContainerState::Created { checked: Checked::default() }), "Created");
+    }
+
+    #[test]
+    fn what_a_policy_starts_again_is_never_out_of_the_lists() {
+        let mut annex = Annex::default();
+        let starting =
+            ContainerState::Starting { since: Timestamp(1), checked: Checked::default(), stop: None, signal: None };
+        assert_eq!(Status::of(&starting, &annex), Status::Created, "no policy does");
+        annex.host_config.restart_policy.name = "always".to_owned();
+        annex.kept = annex.kept.started();
+        let ended = exited(Exit::Code { code: 0, oom: false });
+        for state in [ended, starting] {
+            assert_eq!(Status::of(&state, &annex), Status::Restarting);
+            assert!(status_text(&state, &annex, Timestamp(70 * SECOND)).starts_with("Restarting"));
+        }
+        annex.kept = annex.kept.stopped();
+        assert_eq!(Status::of(&exited(Exit::Code { code: 0, oom: false }), &annex), Status::Exited);
     }
 
     #[test]

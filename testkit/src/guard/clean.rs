@@ -82,11 +82,14 @@ pub fn remove_cgroups(name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host_lock::HostLock;
     use crate::scratch::Scratch;
     use std::process::Command;
 
     #[test]
     fn what_a_killed_program_left_is_taken_away_by_its_name() {
+        // Guards of other tests would miss what goes.
+        let _host = HostLock::take();
         let scratch = Scratch::new().unwrap();
         let mounted = scratch.folder("mounted").unwrap();
         rustix::mount::mount("none", &mounted, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();

@@ -19,6 +19,8 @@ fn bad_requests_get_the_status_and_the_message_that_users_know() {
         }
         asked.to_string()
     };
+    // More than a connection takes in before anybody reads.
+    let long = json!({ "Memory": 67_108_864, "Pad": "x".repeat(2 << 20) }).to_string();
     let missing = json!({ "HostConfig": { "Mounts": [{ "Type": "bind", "Source": "/no/such", "Target": "/x" }] } });
     let cases = [
         ("/containers/create", "not json".to_owned(), 400, "invalid JSON: "),
@@ -53,6 +55,8 @@ fn bad_requests_get_the_status_and_the_message_that_users_know() {
         ("/containers/runs/wait?condition=nosuch", String::new(), 400, "invalid condition"),
         ("/containers/runs/resize?h=x&w=1", String::new(), 400, ""),
         ("/containers/stopped/kill", String::new(), 409, "is not running"),
+        ("/containers/nosuch/update", long.clone(), 404, "No such container: nosuch"),
+        ("/exec/nosuch/start", long, 404, "No such exec instance: nosuch"),
     ];
     for (path, body, status, says) in cases {
         let answer = Wire::ask(&docker, "POST", path, &body);

@@ -76,14 +76,16 @@ pub(crate) async fn put(call: Call) -> Answered {
     let filled = Pipe::new(filled).map_err(|wrong| failed(&wrong))?;
     let unpack = Unpack { to: path.clone(), archive, overwrite, owner };
     // The pipe ends with the body, and the unpacking with the pipe.
-    let (unpacked, ()) = tokio::join!(app.facade.unpack_files(found.id(), unpack), fill(request.into_body(), filled));
+    let (unpacked, ()) =
+        tokio::join!(app.facade.unpack_files(found.id(), unpack), fill(request.into_body().take(), filled));
     unpacked.map_err(|failure| missing(&found, &path, failure))?;
     app.tell_of(&found, "extract-to-dir", &[]);
     empty(StatusCode::OK)
 }
 
 /// Hands a body on, until nobody takes it.
-async fn fill(mut body: Incoming, pipe: Pipe) {
+async fn fill(body: Option<Incoming>, pipe: Pipe) {
+    let Some(mut body) = body else { return };
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(bytes) = frame.into_data() else { continue };
         if pipe.write_all(&bytes).await.is_err() {
