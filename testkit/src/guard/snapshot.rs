@@ -153,6 +153,11 @@ impl Snapshot {
         self.add(kind, place, free, "");
     }
 
+    /// Says whether there is such a thing.
+    pub fn any(&self, which: impl Fn(&Name) -> bool) -> bool {
+        self.things.keys().any(which)
+    }
+
     /// Returns what differs in `after`.
     #[must_use]
     pub fn leaks_until(&self, after: &Self) -> Vec<Leak> {

@@ -45,7 +45,11 @@ impl Stage {
         stage.create_alone().unwrap();
         stage.start_alone().unwrap();
         stage.clear();
-        stage.clean = stage.lab.guard.now();
+        // The kernel takes a link away some time after its namespace.
+        let of_pod = |name: &Name| name.kind == Kind::Link && name.name.starts_with("veth");
+        stage.clean = orlop_testkit::wait_until(SETTLE_LIMIT, "links of pods are gone", || {
+            Some(stage.lab.guard.now()).filter(|now| !now.any(of_pod))
+        });
         stage
     }
 
