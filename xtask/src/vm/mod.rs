@@ -8,6 +8,7 @@
 pub mod guest;
 mod jobs;
 mod machine;
+mod processor;
 mod verdict;
 
 use crate::cargo;
@@ -24,6 +25,10 @@ type Outcome<T> = Result<T, String>;
 
 /// Runs it all on the host.
 pub fn run() -> ExitCode {
+    if let Some(why) = processor::obstacle() {
+        println!("vm: 0 passed, 0 failed, 1 skipped: {why}");
+        return ExitCode::SUCCESS;
+    }
     match try_run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
