@@ -1,4 +1,4 @@
-//! Messages, and their encoding.
+//! Messages: what a client asks, what a server answers, and what it reports by itself.
 //!
 //! ```text
 //! client → server   Hello{min, max, features}           the first datagram each way, of a form that never changes
@@ -15,19 +15,15 @@
 //! to `<dir>/exits/<container>` before it sends it. A connection that does not read its events is closed by the shim:
 //! the daemon connects again and asks by [`Request::List`]. Every request may come twice and is then quiet.
 
+mod codec;
+mod hello;
+
+pub use codec::{decode_heard, decode_request, encode_event, encode_reply, encode_request};
+pub use hello::{FEATURES, Hello, STREAMS, VERSION_MAX, VERSION_MIN};
+
 use crate::exit::{ExitRecord, ExitStatus};
 use crate::plan::{IdMap, Plan, Slot};
 use serde::{Deserialize, Serialize};
-
-/// Oldest version of the protocol that this build speaks.
-pub const VERSION_MIN: u32 = 1;
-/// Newest version of the protocol that this build speaks.
-pub const VERSION_MAX: u32 = 1;
-/// Optional ability: [`Request::TcpSockets`] to [`Request::FirstProcess`], and [`crate::plan::Op::Terminal`]. A shim without it
-/// answers [`Reply::Unsupported`] to each, so that nobody needs to ask first.
-pub const STREAMS: u64 = 1;
-/// Optional abilities that this build has.
-pub const FEATURES: u64 = STREAMS;
 
 /// Name of the spawner's socket in the run folder.
 pub const SPAWNER_SOCKET: &str = "spawner.sock";
@@ -47,9 +43,6 @@ pub const SLOTS_MAX: usize = 252;
 pub const EXECS_MAX: usize = 64;
 /// Clients attached to one container at once; the shim answers `EAGAIN` beyond it.
 pub const CLIENTS_MAX: usize = 32;
-
-const HELLO_MAGIC: [u8; 4] = *b"orlp";
-const HELLO_BYTES: usize = 20;
 
 /// Why bytes are not a message, or a message can't be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,17 +67,6 @@ pub enum WireError {
     /// Postcard could not encode; a fault of ours.
     #[error("a message can't be encoded")]
     Unencodable,
-}
-
-/// The first datagram each way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hello {
-    /// Oldest version spoken.
-    pub min: u32,
-    /// Newest version spoken.
-    pub max: u32,
-    /// Optional abilities.
-    pub features: u64,
 }
 
 /// What a client asks of the spawner or of a shim. New ones go to the end; a server answers [`Reply::Unsupported`] to
@@ -441,106 +423,4 @@ pub enum Heard {
     },
     /// A report; `None` is one of a newer server.
     Event(Option<Event>),
-}
-
-// === impl Hello ===
-
-impl Hello {
-    /// What this build says.
-    pub const OURS: Self = Self { min: VERSION_MIN, max: VERSION_MAX, features: FEATURES };
-
-    /// Encodes it. This form never changes, whatever the version.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HELLO_BYTES);
-        bytes.extend_from_slice(&HELLO_MAGIC);
-        bytes.extend_from_slice(&self.min.to_le_bytes());
-        bytes.extend_from_slice(&self.max.to_le_bytes());
-        bytes.extend_from_slice(&self.features.to_le_bytes());
-        bytes
-    }
-
-    /// Decodes the first datagram of a connection. Bytes behind the known ones are a newer build's and passed over.
-    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        let rest = bytes.strip_prefix(&HELLO_MAGIC).ok_or(WireError::NotHello)?;
-        let (min, rest) = rest.split_first_chunk().ok_or(WireError::NotHello)?;
-        let (max, rest) = rest.split_first_chunk().ok_or(WireError::NotHello)?;
-        let (features, _) = rest.split_first_chunk().ok_or(WireError::NotHello)?;
-        Ok(Self {
-            min: u32::from_le_bytes(*min),
-            max: u32::from_le_bytes(*max),
-            features: u64::from_le_bytes(*features),
-        })
-    }
-
-    /// Returns the newest version that both sides speak.
-    pub fn agree(&self, peer: &Self) -> Result<u32, WireError> {
-        let version = self.max.min(peer.max);
-        if version < self.min.max(peer.min) {
-            return Err(WireError::NoCommonVersion { min: peer.min, max: peer.max });
-        }
-        Ok(version)
-    }
-}
-
-// === encoding ===
-
-/// Tags of what a server sends.
-const REPLY: u8 = 0;
-const EVENT: u8 = 1;
-
-/// Encodes a request.
-pub fn encode_request(number: u64, request: &Request) -> Result<Vec<u8>, WireError> {
-    encode(&(number, request))
-}
-
-/// Encodes a reply.
-pub fn encode_reply(number: u64, reply: &Reply) -> Result<Vec<u8>, WireError> {
-    encode(&(REPLY, number, reply))
-}
-
-/// Encodes an event.
-pub fn encode_event(event: &Event) -> Result<Vec<u8>, WireError> {
-    encode(&(EVENT, event))
-}
-
-/// Decodes what a client sent, as far as its number: without one there is nobody to answer, and the connection ends.
-pub fn decode_request(body: &[u8]) -> Result<(u64, Asked), WireError> {
-    let (number, rest) = take::<u64>(body)?;
-    Ok((number, decode(rest, REQUESTS).ok().flatten().map_or(Asked::Unknown, Asked::Known)))
-}
-
-/// Decodes what a server sent.
-pub fn decode_heard(body: &[u8]) -> Result<Heard, WireError> {
-    let (tag, rest) = take::<u8>(body)?;
-    match tag {
-        REPLY => {
-            let (number, rest) = take::<u64>(rest)?;
-            Ok(Heard::Reply { number, reply: decode(rest, REPLIES)? })
-        }
-        EVENT => Ok(Heard::Event(decode(rest, EVENTS)?)),
-        _ => Err(WireError::Malformed("neither a reply nor an event")),
-    }
-}
-
-fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
-    let bytes = postcard::to_stdvec(message).map_err(|_| WireError::Unencodable)?;
-    if bytes.len() > BODY_BYTES_MAX { Err(WireError::TooLarge(bytes.len())) } else { Ok(bytes) }
-}
-
-/// Decodes an enum that takes all of `body`; `None` when its variant is beyond the `known` ones.
-fn decode<'a, T: Deserialize<'a>>(body: &'a [u8], known: u32) -> Result<Option<T>, WireError> {
-    let (tag, _) = take::<u32>(body)?;
-    if tag >= known {
-        return Ok(None);
-    }
-    let (message, rest) = take(body)?;
-    if rest.is_empty() { Ok(Some(message)) } else { Err(WireError::Malformed("bytes behind its end")) }
-}
-
-fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), WireError> {
-    if bytes.len() > BODY_BYTES_MAX {
-        return Err(WireError::TooLarge(bytes.len()));
-    }
-    postcard::take_from_bytes(bytes).map_err(|_| WireError::Malformed("cut short or a value out of range"))
 }
