@@ -85,16 +85,13 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts a daemon and a registry that holds the test images.
+    /// Starts a daemon and a registry that holds the test images; other tests may go on beside this one.
     ///
     /// # Panics
     /// When any of it fails.
     #[must_use]
     pub fn start() -> Self {
-        let guard = Guard::new();
-        let surroundings = Surroundings::with_registry(&guard).expect("the registry starts");
-        let node = Node::start_on(Arc::clone(&surroundings.ground), &[]);
-        Self { node, surroundings, guard }
+        Self::under(Guard::beside_others(), |_| Vec::new())
     }
 
     /// The same with a daemon that serves Docker clients too.
@@ -103,12 +100,7 @@ impl Lab {
     /// When any of it fails.
     #[must_use]
     pub fn with_docker() -> Self {
-        let guard = Guard::new();
-        let surroundings = Surroundings::with_registry(&guard).expect("the registry starts");
-        let settings = Node::docker_settings(&surroundings.ground);
-        let settings = settings.each_ref().map(|(flag, value)| (*flag, value.as_str()));
-        let node = Node::start_on(Arc::clone(&surroundings.ground), &settings);
-        Self { node, surroundings, guard }
+        Self::under(Guard::beside_others(), |ground| Node::docker_settings(ground).into())
     }
 
     /// The same with the test images pulled.
@@ -117,13 +109,33 @@ impl Lab {
     /// When any of it fails.
     #[must_use]
     pub fn with_image() -> Self {
+        Self::start().pull_test_images()
+    }
+
+    /// The same alone on the host: for tests that measure time or memory.
+    ///
+    /// # Panics
+    /// When any of it fails.
+    #[must_use]
+    pub fn alone_with_image() -> Self {
+        Self::under(Guard::new(), |_| Vec::new()).pull_test_images()
+    }
+
+    fn under(guard: Guard, settings: impl FnOnce(&Ground) -> Vec<(&'static str, String)>) -> Self {
+        let surroundings = Surroundings::with_registry(&guard).expect("the registry starts");
+        let settings = settings(&surroundings.ground);
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(flag, value)| (*flag, value.as_str())).collect();
+        let node = Node::start_on(Arc::clone(&surroundings.ground), &settings);
+        Self { node, surroundings, guard }
+    }
+
+    fn pull_test_images(self) -> Self {
         use crate::client::{image, v1};
-        let lab = Self::start();
-        for reference in [lab.image(), lab.image_without_command()] {
+        for reference in [self.image(), self.image_without_command()] {
             let request = v1::PullImageRequest { image: Some(image(&reference)), ..Default::default() };
-            lab.node.client().pull_image(request).unwrap_or_else(|status| panic!("pull {reference}: {status}"));
+            self.node.client().pull_image(request).unwrap_or_else(|status| panic!("pull {reference}: {status}"));
         }
-        lab
+        self
     }
 
     /// Starts a daemon and a registry that holds the images, and answers for those of the hosts.

@@ -14,6 +14,7 @@ pub mod host_lock;
 pub mod image_builder;
 pub mod lab;
 pub mod local_registry;
+pub mod mark;
 pub mod node;
 pub mod pod;
 pub mod program;

@@ -1,5 +1,6 @@
 //! Folders of a test, with a name that says whose they are.
 
+use crate::mark::{self, MARK};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,9 +8,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Distinguishes the scratch folders of one process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
-
-/// What the names of all that belongs to a test begin with: folders, cgroups, bridges.
-pub const MARK: &str = "orlop-t";
 
 /// A folder below the temporary folder, removed when dropped. Its name, `orlop-t<pid>-<n>`, is unique on the machine.
 #[derive(Debug)]
@@ -28,7 +26,10 @@ impl Scratch {
             let name = format!("{MARK}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(&name);
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { name, path }),
+                Ok(()) => {
+                    mark::begin(&name);
+                    return Ok(Self { name, path });
+                }
                 // A process that had our pid was killed before it could clean up.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => (),
                 Err(e) => return Err(e),
@@ -61,6 +62,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        mark::end(&self.name);
         // Best effort: what can't be removed is found, and named, by the guard.
         let _ = fs::remove_dir_all(&self.path);
     }

@@ -36,7 +36,7 @@ struct Has {
 
 #[test]
 fn five_cycles_of_three_hundred_pods_leave_the_daemon_as_the_second_did() {
-    let lab = Lab::with_image();
+    let lab = Lab::alone_with_image();
     let mut after = Vec::new();
     let mut clean = None;
     for cycle in 1..=CYCLES {

@@ -16,7 +16,7 @@ const IMPATIENT: Duration = Duration::from_millis(400);
 
 /// Leaks something, and returns the report with which the guard fails the test.
 fn report_of(leak: impl FnOnce(&Guard, &Arc<Ground>)) -> String {
-    let guard = Guard::with_patience(IMPATIENT);
+    let guard = Guard::new().patient_for(IMPATIENT);
     let ground = guard.ground();
     leak(&guard, &ground);
     drop(ground);
@@ -42,7 +42,7 @@ fn idle(ground: &Ground) -> Child {
 
 #[test]
 fn nothing_left_is_no_failure() {
-    let guard = Guard::with_patience(Duration::from_secs(5));
+    let guard = Guard::new().patient_for(Duration::from_secs(5));
     let ground = guard.ground();
     let path = ground.path().to_owned();
     run(ground.command("ip").args(["link", "add", "gone0", "type", "bridge"]));
@@ -180,7 +180,7 @@ const AS_CHILD: &str = "ORLOP_GUARD_TEST_CHILD";
 #[test]
 fn leak_of_a_panicking_test_is_told() {
     if std::env::var_os(AS_CHILD).is_some() {
-        let guard = Guard::with_patience(IMPATIENT);
+        let guard = Guard::new().patient_for(IMPATIENT);
         let ground = guard.ground();
         run(ground.command("nft").arg("add table ip left_by_panic"));
         panic!("the test itself fails");
@@ -198,7 +198,7 @@ fn leak_of_a_panicking_test_is_told() {
 
 #[test]
 fn leak_between_two_moments_is_told() {
-    let guard = Guard::with_patience(IMPATIENT);
+    let guard = Guard::new().patient_for(IMPATIENT);
     let ground = guard.ground();
     let before = guard.now();
     assert_eq!(guard.differences(&before), []);
@@ -210,7 +210,7 @@ fn leak_between_two_moments_is_told() {
 
 #[test]
 fn what_is_left_on_the_excepted_ground_is_not_told_and_on_another_it_is() {
-    let guard = Guard::with_patience(IMPATIENT);
+    let guard = Guard::new().patient_for(IMPATIENT);
     let [ours, peers] = [guard.ground(), guard.ground()];
     let path = peers.path().to_owned();
     for ground in [&ours, &peers] {

@@ -3,7 +3,7 @@
 use super::host::{hierarchies, mounts};
 use super::process::{Marks, Process, processes};
 use crate::ground::collect_folders;
-use crate::scratch::MARK;
+use crate::mark::MARK;
 use crate::wait::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Where each orlopd writes down what it has for itself; ARCHITECTURE.md, "Many daemons on one host".
-const CLAIMS: &str = "/run/orlop-claims";
+pub(super) const CLAIMS: &str = "/run/orlop-claims";
 /// How long killed processes may take to go.
 const CLEAN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn what_a_killed_program_left_is_taken_away_by_its_name() {
         // Guards of other tests would miss what goes.
-        let _host = HostLock::take();
+        let _host = HostLock::alone();
         let scratch = Scratch::new().unwrap();
         let mounted = scratch.folder("mounted").unwrap();
         rustix::mount::mount("none", &mounted, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();

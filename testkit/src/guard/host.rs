@@ -1,5 +1,6 @@
 //! Mounts, folders and control groups of the host.
 
+use super::clean::CLAIMS;
 use super::snapshot::{Kind, Snapshot};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,9 +48,26 @@ pub fn add_folders(snapshot: &mut Snapshot) {
     for (kind, folders) in [(Kind::TempFile, TEMP_FOLDERS.as_slice()), (Kind::RunFile, RUN_FOLDERS.as_slice())] {
         for folder in folders {
             for entry in entries(Path::new(folder)) {
-                snapshot.add(kind, "", entry.display().to_string(), "");
+                if entry == Path::new(CLAIMS) {
+                    add_claims(snapshot, &entry);
+                } else {
+                    snapshot.add(kind, "", entry.display().to_string(), "");
+                }
             }
         }
+    }
+}
+
+/// Adds what daemons have written down to have for themselves, each by its root: that says whose it is.
+fn add_claims(snapshot: &mut Snapshot, folder: &Path) {
+    let claims = entries(folder);
+    for claim in &claims {
+        let text = fs::read_to_string(claim).unwrap_or_default();
+        let root = serde_json::from_str::<serde_json::Value>(&text).map(|claim| claim["root"].to_string());
+        snapshot.add(Kind::RunFile, "", format!("{} of {}", claim.display(), root.unwrap_or_default()), "");
+    }
+    if claims.is_empty() {
+        snapshot.add(Kind::RunFile, "", folder.display().to_string(), "");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The leak guard: what was there before a test is there after it, and nothing else.
 //!
 //! Make a [`Guard`] first in a test, then the grounds, nodes and pods; they are dropped in the opposite order, and the guard
-//! compares last. It compares the mount table, temporary and run folders, IPAM reservations, processes and zombies, links,
+//! compares last. Tests may go on beside each other: what carries the mark of another living test is that one's. It compares the mount table, temporary and run folders, IPAM reservations, processes and zombies, links,
 //! addresses, routes, nf_tables, sysctls and control groups, on the host and on every ground, and gives the kernel ten
 //! seconds to finish. A test that panics is compared too. What is left is named and the test fails; then the guard removes
 //! what carries its mark, so that the next test starts clean.
@@ -21,7 +21,7 @@ pub use snapshot::{Kind, Leak, Name, Snapshot};
 
 use crate::ground::Ground;
 use crate::host_lock::HostLock;
-use crate::scratch::MARK;
+use crate::mark::{MARK, is_living, marks_in};
 use crate::wait::wait_for;
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,6 +38,7 @@ const SHARED_HOST: &str = "ORLOP_SHARED_HOST";
 #[derive(Debug)]
 pub struct Guard {
     patience: Duration,
+    alone: bool,
     shared_host: bool,
     host: Snapshot,
     processes: BTreeSet<(u32, u64)>,
@@ -53,18 +54,29 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// Waits for its turn on this machine, then notes what is there.
+    /// Waits until it is alone on this machine, then notes what is there.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_patience(SETTLE_LIMIT)
+        Self::with(HostLock::alone(), true)
     }
 
-    /// The same with another limit for the kernel to finish; for tests of the guard itself.
+    /// The same for a test that may go on beside others: that measures nothing, and changes nothing of the whole host.
     #[must_use]
-    pub fn with_patience(patience: Duration) -> Self {
-        let lock = HostLock::take();
+    pub fn beside_others() -> Self {
+        Self::with(HostLock::beside_others(), false)
+    }
+
+    /// Sets another limit for the kernel to finish; for tests of the guard itself.
+    #[must_use]
+    pub fn patient_for(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    fn with(lock: HostLock, alone: bool) -> Self {
         Self {
-            patience,
+            patience: SETTLE_LIMIT,
+            alone,
             shared_host: std::env::var_os(SHARED_HOST).is_some(),
             host: host_snapshot(),
             processes: processes().values().map(|process| (process.pid, process.started)).collect(),
@@ -114,13 +126,15 @@ impl Guard {
         self.lasting(|| self.look())
     }
 
-    /// Looks until there is nothing. Otherwise returns what was there at every look of the second half: what comes and
-    /// goes meanwhile belongs to others.
+    /// Looks until there is nothing. What carries nobody's mark counts if it was there at the first look: what comes later
+    /// is another test's. Otherwise returns what was there at every look of the second half, for the same reason.
     fn lasting(&self, look: impl Fn() -> Vec<Leak>) -> Vec<Leak> {
         let half = Instant::now() + self.patience / 2;
-        let mut leaks: Option<Vec<Leak>> = None;
+        let (mut first, mut leaks): (Option<Vec<Leak>>, Option<Vec<Leak>>) = (None, None);
         let settled = wait_for(self.patience, || {
-            let seen = look();
+            let mut seen = look();
+            let first = first.get_or_insert_with(|| seen.clone());
+            seen.retain(|leak| self.is_mine(leak.name()) || first.contains(leak));
             if seen.is_empty() {
                 return Some(());
             }
@@ -211,13 +225,23 @@ impl Guard {
         }
     }
 
-    /// The folder of a living ground is no leak; on a shared host nothing is that doesn't carry our mark.
+    /// The folder of a living ground is no leak, nor is what another living test has; on a shared host nothing is that
+    /// doesn't carry our mark.
     fn counts(&self, name: &Name) -> bool {
-        let on_host = name.place.is_empty();
         let is_ground = || self.grounds().iter().any(|(ground, _)| Path::new(&name.name) == ground.path());
-        let marked = || name.name.contains(&format!("{MARK}{}-", std::process::id()));
         let is_process = matches!(name.kind, Kind::Process | Kind::Zombie);
-        !(on_host && (is_ground() || (self.shared_host && !is_process && !marked())))
+        let of_another = || marks_in(&name.name).any(is_living);
+        let marked = || name.name.contains(&format!("{MARK}{}-", std::process::id()));
+        if is_process || self.is_mine(name) {
+            return !is_ground();
+        }
+        !of_another() && (!self.shared_host || marked())
+    }
+
+    /// Says whether a thing is on one of this guard's grounds, or carries the name of one.
+    fn is_mine(&self, name: &Name) -> bool {
+        let is_mine = |mark: &str| self.grounds().iter().any(|(ground, _)| ground.name() == mark);
+        !name.place.is_empty() || marks_in(&name.name).any(is_mine)
     }
 
     fn grounds(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Ground>, Snapshot)>> {
@@ -232,7 +256,10 @@ impl Guard {
         let netns = grounds.iter().map(|(ground, _)| ground.netns_inode()).collect();
         let marks = Marks { names, netns, orphans_count: false };
         let young = |process: &Process| !self.processes.contains(&(process.pid, process.started));
-        clean::kill_until_none(|all| marks.ours(all).into_iter().filter(|process| young(process)).collect());
+        // Beside others a child without a mark may be one of theirs, at work.
+        let certain = |process: &Process| self.alone || marks.marks(process);
+        let doomed = |process: &Process| young(process) && certain(process);
+        clean::kill_until_none(|all| marks.ours(all).into_iter().filter(|process| doomed(process)).collect());
         for (ground, _) in &grounds {
             clean::unmount_below(ground.path());
             for cgroup in ground.cgroups() {

@@ -1,5 +1,6 @@
 //! Processes: which there are, and which of them are ours.
 
+use crate::mark::{is_living, marks_in};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -41,9 +42,17 @@ impl Process {
         Some(fs::metadata(format!("/proc/{}/ns/net", self.pid)).ok()?.ino())
     }
 
-    fn mentions(&self, file: &str, word: &str) -> bool {
-        let content = fs::read(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
-        String::from_utf8_lossy(&content).contains(word)
+    /// Says whether it carries a mark of which `which` says so: in its environment, command line or control group.
+    fn mentions(&self, which: impl Fn(&str) -> bool) -> bool {
+        ["environ", "cmdline", "cgroup"].iter().any(|file| {
+            let content = fs::read(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
+            marks_in(&String::from_utf8_lossy(&content)).any(&which)
+        })
+    }
+
+    /// Says whether it carries the mark of a test that goes on; asked of one that carries none of this test's.
+    fn is_of_another_test(&self) -> bool {
+        self.mentions(is_living)
     }
 
     /// Says whether it lives in a pid namespace below the host's: `NSpid` has more than one number. proc_pid_status(5).
@@ -102,18 +111,15 @@ impl Marks {
     }
 
     fn owns(&self, process: &Process, all: &BTreeMap<u32, Process>, me: u32) -> bool {
-        descends(process, all, me)
-            || self.marks(process)
-            || (self.orphans_count && process.parent == 1 && process.in_a_container())
+        let unmarked_is_ours =
+            || descends(process, all, me) || (self.orphans_count && process.parent == 1 && process.in_a_container());
+        self.marks(process) || (unmarked_is_ours() && !process.is_of_another_test())
     }
 
     /// Says whether a process carries one of the marks itself.
     pub(crate) fn marks(&self, process: &Process) -> bool {
         process.netns().is_some_and(|netns| self.netns.contains(&netns))
-            || self
-                .names
-                .iter()
-                .any(|name| ["environ", "cmdline", "cgroup"].iter().any(|file| process.mentions(file, name)))
+            || process.mentions(|mark| self.names.iter().any(|name| name == mark))
     }
 }
 

@@ -23,7 +23,7 @@ const WRITE_LIMIT: &str = "0.5";
 
 #[test]
 fn killed_daemon_loses_no_line_and_no_exit() {
-    let mut lab = Lab::with_image();
+    let mut lab = Lab::alone_with_image();
     let mut pod = Pod::run(&lab.node, "survives");
     let counter = pod.launch("counter", &lab.image(), &["/lines", "100000", "10000", WRITE_LIMIT]);
     let (exits, signal) = container_that_exits_when_told(&lab, &pod);
@@ -96,7 +96,7 @@ fn now_ns() -> i64 {
 
 #[test]
 fn created_and_running_containers_outlive_the_daemon_and_obey_the_next() {
-    let mut lab = Lab::with_image();
+    let mut lab = Lab::alone_with_image();
     let mut pod = Pod::run(&lab.node, "again");
     let running = pod.launch("running", &lab.image(), crate::WAITS);
     let created = pod.create(container_config("created", &lab.image(), &["true"])).unwrap();

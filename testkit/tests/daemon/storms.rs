@@ -22,7 +22,7 @@ const ANSWERS: usize = 5;
 
 /// Starts the daemon anew with failpoints.
 fn armed(failpoints: &str) -> Lab {
-    let mut lab = Lab::with_image();
+    let mut lab = Lab::alone_with_image();
     lab.node.kill();
     lab.node.set_failpoints(Some(failpoints));
     lab.node.start_again();
@@ -113,7 +113,7 @@ fn a_pod_whose_attach_hangs_can_be_stopped() {
 
 #[test]
 fn a_container_in_its_grace_holds_up_nothing_else_in_its_pod() {
-    let lab = Lab::with_image();
+    let lab = Lab::alone_with_image();
     let pod = Pod::run(&lab.node, "patient");
     let deaf = pod.launch("deaf", &lab.image(), &["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]);
     let other = pod.launch("other", &lab.image(), crate::WAITS);
