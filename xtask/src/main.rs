@@ -1,12 +1,13 @@
 //! Checks of the workspace itself, and the commands behind the Makefile.
 //!
-//! Not for anything that ships. Start at [`main`]; the laws are in [`house`], the test ring in [`ring`], tests in a machine
+//! Not for anything that ships. Start at [`main`]; the laws are in [`house`], the test ring in [`ring`] with [`lints`] beside it, tests in a machine
 //! of another kernel in [`vm`], what is measured in [`bench`].
 
 #![allow(clippy::print_stdout, reason = "this program talks to a person")]
 
 mod bench;
 mod house;
+mod lints;
 mod ring;
 mod vm;
 

@@ -1,13 +1,17 @@
-//! The house ring: format, lints, all tests, and one closing line: `tests: N passed, M failed, K skipped`.
+//! The house ring: format, all tests, lints beside them, and one closing line: `tests: N passed, M failed, K skipped`.
 
 use crate::cargo;
+use crate::lints::Lints;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 /// Where tests that can't run here write why, one line each; see the testkit's `skip`. The test harness knows no skipping.
 pub(crate) const SKIPS: &str = "ORLOP_SKIPS";
+
+/// Every test program of the workspace.
+const TEST_PROGRAMS: [&str; 5] = ["test", "--workspace", "--lib", "--bins", "--tests"];
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,19 +36,20 @@ impl Tally {
 /// Runs the ring. Goes on after a failure, so that one run tells all.
 pub fn run() -> ExitCode {
     let mut tally = Tally::default();
-    tally.add(Tally::one(step("format", &["fmt", "--all", "--check"])));
-    tally
-        .add(Tally::one(step("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])));
+    tally.add(Tally::one(step("format", cargo().args(["fmt", "--all", "--check"]))));
     // Tests of the whole daemon run its binaries, which cargo doesn't build for another package's tests.
-    tally.add(Tally::one(step("binaries", &["build", "--workspace", "--bins", "--quiet"])));
+    tally.add(Tally::one(step("binaries", cargo().args(["build", "--workspace", "--bins", "--quiet"]))));
+    tally.add(Tally::one(step("test programs", cargo().args(TEST_PROGRAMS).args(["--no-run", "--quiet"]))));
+    let lints = Lints::begin();
     tally.add(tests());
+    tally.add(Tally::one(lints.end()));
     println!("tests: {} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn step(name: &str, arguments: &[&str]) -> bool {
+fn step(name: &str, command: &mut Command) -> bool {
     let begun = Instant::now();
-    let passed = cargo().args(arguments).status().is_ok_and(|status| status.success());
+    let passed = command.status().is_ok_and(|status| status.success());
     println!("{name}: {} in {:.1} s", if passed { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f64());
     passed
 }
@@ -52,7 +57,7 @@ fn step(name: &str, arguments: &[&str]) -> bool {
 fn tests() -> Tally {
     let skips = std::env::temp_dir().join(format!("orlop-skips-{}", std::process::id()));
     let mut command = cargo();
-    command.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]).env(SKIPS, &skips);
+    command.args(TEST_PROGRAMS).arg("--no-fail-fast").env(SKIPS, &skips);
     let mut tally = match command.stdout(Stdio::piped()).spawn() {
         Err(e) => {
             println!("cargo test could not be started: {e}");
