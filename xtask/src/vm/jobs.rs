@@ -34,10 +34,17 @@ impl Program {
     }
 }
 
-/// All jobs, in the order in which they run: first the demo, then from the bottom up. Making a process costs 25 times what it
-/// costs on the host, so of the long programs those tests run that a kernel or cgroup v2 can break.
-pub const JOBS: &[Job] = &[
-    Job { name: "demo", program: Program::Binary("orlop-demo"), arguments: &[], seconds_max: 30 },
+/// What each machine does, in this order: a machine has one processor, so two of them do it in half the time. Making a process
+/// costs 25 times what it costs on the host, so of the long programs those tests run that a kernel or cgroup v2 can break.
+pub const MACHINES: [&[Job]; 2] = [OF_THE_RUNTIME, OF_THE_DAEMON];
+
+/// All jobs.
+pub fn jobs() -> impl Iterator<Item = &'static Job> {
+    MACHINES.into_iter().flatten()
+}
+
+/// What is below the daemon, from the bottom up.
+const OF_THE_RUNTIME: &[Job] = &[
     Job { name: "cgroups", program: Program::Tests("runtime/cgroups/tests/host.rs"), arguments: &[], seconds_max: 20 },
     Job {
         name: "overlay",
@@ -80,6 +87,11 @@ pub const JOBS: &[Job] = &[
         ],
         seconds_max: 60,
     },
+];
+
+/// The daemon's: first the demo, then its two doors.
+const OF_THE_DAEMON: &[Job] = &[
+    Job { name: "demo", program: Program::Binary("orlop-demo"), arguments: &[], seconds_max: 30 },
     Job {
         name: "daemon",
         program: Program::Tests("testkit/tests/daemon/main.rs"),
@@ -93,8 +105,23 @@ pub const JOBS: &[Job] = &[
             "daemon_with_a_pod_ends",
             "dead_shim_makes_its_pod_not_ready",
             "users::",
+            "--test-threads=4",
         ],
         seconds_max: 90,
+    },
+    // Not the tests of `docker top`: the host's ps(1) finds no boot time in this kernel's /proc/stat.
+    Job {
+        name: "docker",
+        program: Program::Tests("testkit/tests/docker/main.rs"),
+        arguments: &[
+            "a_detached_container_is_listed",
+            "terminals_are_given",
+            "a_program_in_the_foreground",
+            "who_leaves_a_terminal",
+            "files_are_copied",
+            "--test-threads=4",
+        ],
+        seconds_max: 60,
     },
 ];
 
@@ -123,8 +150,8 @@ const CACHE_VARIABLES: [&str; 2] = ["XDG_CACHE_HOME", "HOME"];
 // === impl Orders ===
 
 impl Orders {
-    /// Tells the guest of every job, whose programs are at `paths`.
-    pub fn new(paths: &[PathBuf]) -> Outcome<Self> {
+    /// Tells a guest of its jobs, each with the path of its program.
+    pub fn new(jobs: &[(&Job, PathBuf)]) -> Outcome<Self> {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let environment: Vec<_> =
             CACHE_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect();
@@ -132,16 +159,16 @@ impl Orders {
         // Binaries beside each other, tests in a folder below.
         keep.extend(std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned())));
         keep.push(crate::house::workspace());
-        for path in keep.iter().chain(paths) {
+        for path in keep.iter().chain(jobs.iter().map(|(_, path)| path)) {
             plain(path)?;
         }
-        let order = |(job, path): (&Job, &PathBuf)| Order {
+        let order = |(job, path): &(&Job, PathBuf)| Order {
             name: job.name.to_owned(),
             seconds_max: job.seconds_max,
             program: path.clone(),
             arguments: job.arguments.iter().map(|word| (*word).to_owned()).collect(),
         };
-        Ok(Self { keep, environment, orders: JOBS.iter().zip(paths).map(order).collect() })
+        Ok(Self { keep, environment, orders: jobs.iter().map(order).collect() })
     }
 
     /// Writes them down.
@@ -192,16 +219,16 @@ mod tests {
 
     #[test]
     fn orders_are_read_back_as_they_were() {
-        let paths: Vec<PathBuf> = (0..JOBS.len()).map(|n| PathBuf::from(format!("/target/{n}"))).collect();
-        let orders = Orders::new(&paths).unwrap();
+        let with_paths: Vec<_> = jobs().map(|job| (job, PathBuf::from(format!("/target/{}", job.name)))).collect();
+        let orders = Orders::new(&with_paths).unwrap();
         assert_eq!(Orders::parse(&orders.to_text()).unwrap(), orders);
         assert!(Orders::parse("jib\tx").is_err());
     }
 
     #[test]
     fn jobs_have_names_of_their_own() {
-        let names: std::collections::BTreeSet<_> = JOBS.iter().map(|job| job.name).collect();
-        assert_eq!(names.len(), JOBS.len(), "two jobs have one name");
-        assert!(JOBS.iter().all(|job| !job.name.contains(char::is_whitespace)));
+        let names: std::collections::BTreeSet<_> = jobs().map(|job| job.name).collect();
+        assert_eq!(names.len(), jobs().count(), "two jobs have one name");
+        assert!(names.iter().all(|name| !name.contains(char::is_whitespace)));
     }
 }

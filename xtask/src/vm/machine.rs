@@ -22,8 +22,8 @@ const NAME: &str = "orlop-vm";
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Outcome<Self> {
-        let path = std::env::temp_dir().join(format!("{NAME}-{}", std::process::id()));
+    fn new(number: usize) -> Outcome<Self> {
+        let path = std::env::temp_dir().join(format!("{NAME}-{}-{number}", std::process::id()));
         fs::create_dir(&path).map_err(|error| format!("make {}: {error}", path.display()))?;
         Ok(Self(path))
     }
@@ -36,9 +36,9 @@ impl Drop for Folder {
     }
 }
 
-/// Runs a machine to its end and returns the lines of its console. Those for people are printed as they come.
-pub fn run(orders: &Orders) -> Outcome<Vec<String>> {
-    let folder = Folder::new()?;
+/// Runs the machine of a number to its end and returns the lines of its console. Those for people are printed as they come.
+pub fn run(number: usize, orders: &Orders) -> Outcome<Vec<String>> {
+    let folder = Folder::new(number)?;
     let file = folder.0.join("orders");
     fs::write(&file, orders.to_text()).map_err(|error| format!("write {}: {error}", file.display()))?;
     let said = folder.0.join("said");

@@ -1,7 +1,8 @@
 //! The tests that need another kernel: Debian 12's own (6.1) with pure cgroup v2, as strangers have it.
 //!
 //! User-mode Linux boots in a second on this machine's own file tree, which it can read and not write. Its first process is
-//! this very program ([`guest`]): it runs the jobs of [`jobs`] and powers off, while [`machine`] watches from outside.
+//! this very program ([`guest`]): it runs the jobs of [`jobs`] and powers off, while [`machine`] watches from outside. There
+//! are two such machines beside each other.
 //! Closes with one line, `vm: N passed, M failed, K skipped`. A job without a result is a failure, and so is a machine that
 //! hangs. Nothing is left behind: the machine lives in namespaces of its own, and its files in a folder that goes.
 
@@ -14,7 +15,7 @@ mod verdict;
 use crate::cargo;
 use crate::house;
 use cargo_metadata::Message;
-use jobs::{JOBS, Job, Orders, Program};
+use jobs::{Job, MACHINES, Orders, Program, jobs};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -46,17 +47,32 @@ fn try_run() -> Outcome<bool> {
         let path = programs.iter().find(|(program, _)| *program == job.program).map(|(_, path)| path.clone());
         path.ok_or_else(|| format!("cargo built nothing for {:?}", job.program))
     };
-    let paths = JOBS.iter().map(found).collect::<Outcome<Vec<_>>>()?;
+    let with_path = |job: &'static Job| Ok((job, found(job)?));
+    let orders = |jobs: &'static [Job]| Orders::new(&jobs.iter().map(with_path).collect::<Outcome<Vec<_>>>()?);
+    let orders = MACHINES.into_iter().map(orders).collect::<Outcome<Vec<_>>>()?;
     let demo = programs.iter().find(|(program, _)| *program == Program::Binary("orlop-demo"));
     let (_, demo) = demo.ok_or("cargo built no orlop-demo")?;
     succeed(Command::new(demo).arg("--prepare"), "make the test images")?;
 
     let begun = Instant::now();
-    let lines = machine::run(&Orders::new(&paths)?)?;
-    let verdict = verdict::of(&lines, JOBS);
+    let lines = run_machines(&orders)?;
+    let verdicts = lines.iter().zip(MACHINES).map(|(lines, jobs)| verdict::of(lines, jobs));
+    let verdict = verdicts.reduce(verdict::Verdict::and).ok_or("there are no machines")?;
     println!("vm: booted, ran and powered off in {:.1} s", begun.elapsed().as_secs_f64());
     println!("{verdict}");
     Ok(verdict.is_good())
+}
+
+/// Runs a machine for each, beside each other; returns the lines of their consoles.
+fn run_machines(orders: &[Orders]) -> Outcome<Vec<Vec<String>>> {
+    std::thread::scope(|scope| {
+        let run = |(number, orders)| scope.spawn(move || machine::run(number, orders));
+        let machines: Vec<_> = orders.iter().enumerate().map(run).collect();
+        let end = |machine: std::thread::ScopedJoinHandle<'_, Outcome<Vec<String>>>| {
+            machine.join().unwrap_or_else(|_| Err("a thread that watched a machine has panicked".to_owned()))
+        };
+        machines.into_iter().map(end).collect()
+    })
 }
 
 /// Builds what `make test` builds, with the same words, so that nothing is built twice; returns the programs of the jobs.
@@ -71,7 +87,7 @@ fn build() -> Outcome<Vec<(Program, PathBuf)>> {
         if let Message::CompilerArtifact(artifact) = message.map_err(|error| format!("read cargo's output: {error}"))?
             && let Some(executable) = artifact.executable
         {
-            let known = JOBS.iter().map(|job| job.program).find(|program| {
+            let known = jobs().map(|job| job.program).find(|program| {
                 program.is(&artifact.target.name, artifact.target.src_path.as_ref(), artifact.profile.test)
             });
             programs.extend(known.map(|program| (program, executable.into_std_path_buf())));

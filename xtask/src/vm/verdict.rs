@@ -56,6 +56,13 @@ pub fn of(lines: &[String], jobs: &[Job]) -> Verdict {
 }
 
 impl Verdict {
+    /// Returns what this and another came to.
+    pub fn and(mut self, other: Self) -> Self {
+        self.tally.add(other.tally);
+        self.missing.extend(other.missing);
+        self
+    }
+
     /// Says whether everything ran, and nothing failed.
     pub fn is_good(&self) -> bool {
         self.tally.failed == 0 && self.tally.passed > 0
@@ -99,5 +106,16 @@ mod tests {
         check(&[&a, "vm-result b 0 0 0", LAST], "vm: 3 passed, 1 failed, 1 skipped");
         check(&[&a, "vm-result b 1 2 0", LAST], "vm: 4 passed, 2 failed, 1 skipped");
         check(&[], "vm: 0 passed, 3 failed, 0 skipped");
+    }
+
+    #[test]
+    fn what_one_machine_lacks_the_other_does_not_make_good() {
+        let (first, second) = TWO.split_at(1);
+        let passed = |name: &str| line(name, Tally { passed: 2, failed: 0, skipped: 0 });
+        let lines = |name: &str| vec![passed(name), LAST.to_owned()];
+        let both = of(&lines("a"), first).and(of(&lines("b"), second));
+        assert_eq!((both.is_good(), both.to_string().as_str()), (true, "vm: 4 passed, 0 failed, 0 skipped"));
+        assert!(!of(&lines("a"), first).and(of(&lines("a"), second)).is_good());
+        assert!(!of(&lines("a"), first).and(of(&[passed("b")], second)).is_good());
     }
 }
