@@ -90,8 +90,8 @@ pub fn execute_fd(program: BorrowedFd<'_>, argv: &Words, env: &Words) -> io::Err
 /// # Errors
 /// What dup3(2) says.
 pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
-    // SAFETY: two numbers. What `number` meant before is closed; callers use it only for 0, 1 and 2 of a child that is about
-    // to become another program, of which no `OwnedFd` exists.
+    // SAFETY: two numbers. What `number` meant before is closed; callers use it only for the lowest numbers of a child that is
+    // about to become another program or to close all others, and that drops no `OwnedFd` of its parent's.
     // WHY: rustix's dup2 wants an owned descriptor at the new number.
     let result = unsafe { libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), number, 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -19,6 +19,8 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_restart_syscall,
     libc::SYS_exit,
     libc::SYS_exit_group,
+    // The last thing it does as what it was: see `Hollow::done`.
+    libc::SYS_close_range,
 ];
 
 /// `AUDIT_ARCH_*` of this build, include/uapi/linux/audit.h.
@@ -34,7 +36,13 @@ pub struct Hollow<'a> {
     pub joins: &'a [(BorrowedFd<'a>, u64)],
     /// Its standard input, output and error.
     pub null: BorrowedFd<'a>,
+    /// The writing end of a pipe, closed when all is done: until then what may trace the process finds the node's files in it,
+    /// and must not be there yet.
+    pub done: BorrowedFd<'a>,
 }
+
+/// Where [`Hollow::done`] is kept while everything else is closed.
+const DONE: i32 = 3;
 
 impl Hollow<'_> {
     /// Becomes it. There is no way back.
@@ -51,8 +59,10 @@ impl Hollow<'_> {
         // First: in a user namespace, only who has mounts of its own may make any.
         raw(own::unshare(libc::CLONE_NEWNS as u64))?;
         leave_all_but(mounts::empty()?.as_fd())?;
-        raw(own::close_from(3))?;
-        raw(lock_down(0, &Calls::new(CALLS)))
+        raw(own::place(self.done, DONE))?;
+        raw(own::close_from(DONE as u32 + 1))?;
+        raw(lock_down(0, &Calls::new(CALLS)))?;
+        raw(own::close_from(DONE as u32))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::nodes::{Node, namespace};
 use crate::pod_init::PodInit;
 use crate::shm::Shm;
 use orlop_cgroups::{CgroupPath, Hierarchies, Leaf, remove_tree};
-use orlop_exec::{Hollow, set_sysctl};
+use orlop_exec::set_sysctl;
 use orlop_sys::child::enter;
 use orlop_sys::clone::{Birth, Child, spawn};
 use orlop_sys::seqpacket::{self, Waits};
@@ -106,9 +106,8 @@ impl Sandbox {
                 (self.ipc.as_fd(), libc::CLONE_NEWIPC as u64),
                 (self.uts.as_fd(), libc::CLONE_NEWUTS as u64),
             ];
-            let hollow = Hollow { joins: &joins, null: node.null.as_fd() };
             let users = self.users.as_ref().map(AsFd::as_fd);
-            self.init = Some(PodInit::start(&self.cgroup, hierarchies, &hollow, users)?);
+            self.init = Some(PodInit::start(&self.cgroup, hierarchies, &joins, node.null.as_fd(), users)?);
         }
         Ok(())
     }
