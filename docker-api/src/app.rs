@@ -8,7 +8,7 @@ use crate::metrics::DockerMetrics;
 use crate::names::Names;
 use crate::policy::{self, Policies};
 use crate::routes::containers::find::Found;
-use crate::volumes::Volumes;
+use crate::volumes::{Holder, Volumes};
 use orlop_model::container_state::Force;
 use orlop_model::error::Result;
 use orlop_model::record::Durability;
@@ -20,6 +20,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 /// The partition of what clients of this API make.
@@ -76,6 +77,9 @@ pub fn policy() -> Policy {
     }
 }
 
+/// Requests at a time that go on when their client has gone; further ones wait while they have one.
+const LASTING_MAX: usize = 1024;
+
 /// What every request shares.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -90,6 +94,8 @@ pub(crate) struct App {
     /// Programs run beside containers' own.
     pub(crate) execs: Execs,
     pub(crate) volumes: Volumes,
+    /// Places of requests that go on when their client has gone.
+    pub(crate) lasting: Arc<Semaphore>,
     /// What is to be told once something has happened to a container.
     after: Mutex<Vec<(ContainerId, Trigger, &'static str)>>,
 }
@@ -106,7 +112,12 @@ impl App {
         // One whose annex can't be read has no name, and is known by its id.
         let named = known.iter().filter(|(_, annex)| !annex.name.is_empty());
         let names = Names::of(named.map(|(id, annex)| (annex.name.clone(), id.clone())));
-        let holders: Vec<_> = known.into_iter().map(|(id, annex)| (id, annex.volumes.clone())).collect();
+        let holder = |(id, annex): &(ContainerId, Arc<Annex>)| Holder {
+            id: id.clone(),
+            uses: annex.volumes.clone(),
+            removed_at_end: annex.host_config.auto_remove,
+        };
+        let holders: Vec<_> = known.iter().map(holder).collect();
         let volumes = Volumes::open(config.folder.join("volumes"), &holders);
         let policies = Policies::new(facade.clone(), policy::BOOK);
         Arc::new(Self {
@@ -119,6 +130,7 @@ impl App {
             began: crate::time::now(),
             execs: Execs::default(),
             volumes,
+            lasting: Arc::new(Semaphore::new(LASTING_MAX)),
             after: Mutex::default(),
         })
     }

@@ -23,7 +23,8 @@ use sha2::{Digest as _, Sha256};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes taken from the packing at once.
@@ -41,7 +42,7 @@ async fn run(shared: &Arc<Shared>, wanted: Commit) -> Result<ImageId, Failure> {
     let name = wanted.name.as_deref().map(reference).transpose()?;
     let owner = wanted.owner.clone();
     // Held from before it is there until the record names it.
-    let packed = async { Ok(shared.blocking(move |shared| packed(shared, &wanted)).await?) };
+    let packed = async { Ok(shared.walking(move |shared| packed(shared, &wanted)).await?) };
     let (fetched, lease) = shared.around(Part::KeepLayers, packed).await?;
     let fetched = Arc::new(fetched);
     let keep = Arc::clone(&fetched);
@@ -88,6 +89,7 @@ fn packed(shared: &Arc<Shared>, wanted: &Commit) -> Result<(Fetched, Lease), Err
 /// Makes a layer of what a container wrote, and returns its diff id, and what keeps it.
 fn keep_upper(shared: &Arc<Shared>, wanted: &Commit, of_base: Lease) -> Result<(Digest, [Lease; 2]), Error> {
     let upper = shared.disk.container(&wanted.container).join("upper");
+    let place = place_of(&upper)?;
     let ingest = shared.ingest()?;
     let path = ingest.path().join("fs");
     DirBuilder::new().mode(0o755).create(&path).map_err(Error::io(format!("make folder {path:?}")))?;
@@ -106,12 +108,22 @@ fn keep_upper(shared: &Arc<Shared>, wanted: &Commit, of_base: Lease) -> Result<(
         rest.map_err(Error::io("read a layer"))?;
         Ok::<_, Error>((applied, diff_id))
     })?;
+    // Of one that was removed meanwhile, only a part may have been there to be packed.
+    if place_of(&upper).ok() != Some(place) {
+        return Err(Error::Missing { what: format!("container {}, which was removed meanwhile,", wanted.container) });
+    }
     let lease = Lease::new(shared, vec![diff_id.clone()]);
     let record: LayerRecord = layer::record_of(&diff_id, &applied);
     let path = ingest.path().join("layer");
     fs::write(&path, crate::record::encode(&record)).map_err(Error::io(format!("write {path:?}")))?;
     shared.keep_layer(ingest, record)?;
     Ok((diff_id, [of_base, lease]))
+}
+
+/// Returns what tells a folder from another at the same path later.
+fn place_of(folder: &Path) -> Result<(u64, u64), Error> {
+    let metadata = fs::symlink_metadata(folder).map_err(Error::io(format!("look at {folder:?}")))?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// The bytes of a layer, hashed.

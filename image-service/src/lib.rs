@@ -38,7 +38,6 @@ mod progress;
 mod pull;
 mod record;
 mod remote;
-mod remove_tree;
 mod session;
 mod store;
 mod sweep;

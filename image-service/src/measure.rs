@@ -123,6 +123,6 @@ mod tests {
         // Deeper than the standard library would follow.
         let top = rustix::fs::open(temp.path(), OFlags::RDONLY, Mode::empty()).unwrap();
         let fd = rustix::fd::AsFd::as_fd(&top);
-        crate::remove_tree::remove_tree(fd, c"d", fd, &mut || Ok(())).unwrap();
+        orlop_sys::remove_tree::remove_tree(fd, c"d", fd, &mut || Ok(())).unwrap();
     }
 }

@@ -40,6 +40,8 @@ const LAYERS_AT_ONCE_MAX: usize = 16;
 
 /// Other blocking work at once (records, mounts). Apart from layers, so that a pull never makes a start wait.
 const BLOCKING_AT_ONCE: usize = 16;
+/// Walks through all that a container wrote at once; further ones wait.
+const WALKING_AT_ONCE: usize = 4;
 
 /// What a store needs to know.
 #[derive(Clone, Debug)]
@@ -80,6 +82,7 @@ pub(crate) struct Shared {
     /// Of writable layers.
     pub(crate) usages: LayerUsages,
     blocking_places: Arc<Semaphore>,
+    walking_places: Arc<Semaphore>,
     pub(crate) archive_places: Arc<Semaphore>,
     /// Held while image records are written; before the ledger's lock, never after it.
     pub(crate) records: Mutex<()>,
@@ -123,6 +126,7 @@ impl Store {
         let shared = Arc::new(Shared {
             layer_places: Arc::new(Semaphore::new(config.layers_at_once.max(1))),
             blocking_places: Arc::new(Semaphore::new(BLOCKING_AT_ONCE)),
+            walking_places: Arc::new(Semaphore::new(WALKING_AT_ONCE)),
             archive_places: Arc::new(Semaphore::new(archive::ARCHIVES_AT_ONCE)),
             usages: LayerUsages::default(),
             config,
@@ -172,7 +176,24 @@ impl Shared {
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Self>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let place = Arc::clone(&self.blocking_places).acquire_owned().await.expect("the semaphore is never closed");
+        self.blocking_in(&self.blocking_places, work).await
+    }
+
+    /// The same for work that goes through all that a container wrote, however much that is: starts and removals of others
+    /// don't wait for it.
+    pub(crate) async fn walking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.blocking_in(&self.walking_places, work).await
+    }
+
+    async fn blocking_in<T: Send + 'static>(
+        self: &Arc<Self>,
+        places: &Arc<Semaphore>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
         let shared = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
             let _place = place;
@@ -281,7 +302,7 @@ impl Images for Store {
 
     fn changes<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<Vec<FileChange>, Failure>> {
         let container = container.clone();
-        self.run(move |shared| shared.changes(&container))
+        Box::pin(async move { Ok(self.shared.walking(move |shared| shared.changes(&container)).await?) })
     }
 
     fn drop_rootfs<'a>(&'a self, container: &'a ContainerId) -> Answer<'a, Result<(), Failure>> {

@@ -2,7 +2,7 @@
 
 use crate::disk::Disk;
 use crate::record::{self, LayerRecord};
-use crate::remove_tree::remove_tree;
+use orlop_sys::remove_tree::remove_tree;
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::fs::File;

@@ -14,7 +14,13 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// Inner folders that aren't empty are moved into `scratch`, a folder on the same file system, and emptied from there:
 /// no recursion, so that no depth of nesting can use up the stack or the descriptors. `removed` is called after
 /// each entry and can end it there by failing.
-pub(crate) fn remove_tree(
+///
+/// # Errors
+/// What unlinkat(2), openat(2) or renameat2(2) said of the first entry that does not go, or what `removed` said.
+///
+/// # Panics
+/// Never: the names it makes hold no zero byte.
+pub fn remove_tree(
     parent: BorrowedFd<'_>,
     name: &CStr,
     scratch: BorrowedFd<'_>,

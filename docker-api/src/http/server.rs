@@ -2,9 +2,9 @@
 
 use super::body::Body;
 use super::error::ApiError;
-use super::operation;
+use super::operation::{self, Operation};
 use super::query::Query;
-use super::reply::{self, Reply};
+use super::reply::{self, Answered, Reply};
 use super::version::{self, Version};
 use crate::app::{App, Config};
 use crate::metrics::DockerMetrics;
@@ -21,6 +21,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
@@ -106,8 +107,11 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
     let (operation, answered) = match find(&request) {
         Ok((version, found)) => {
             metrics.unknown.inc_by(found.unknown);
+            let lasting = Arc::clone(&app.lasting);
             let call = Call { app, version, names: found.names, query: found.query, request };
-            (Some(found.operation), routes::answer(found.operation, call).await)
+            let answer = routes::answer(found.operation, call);
+            let answered = if goes_on(found.operation) { to_its_end(lasting, answer).await } else { answer.await };
+            (Some(found.operation), answered)
         }
         Err(error) => (None, Err(error)),
     };
@@ -123,6 +127,36 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
     metrics.seconds.with_label_values(&[name.as_str(), status.as_str()]).observe(began.elapsed().as_secs_f64());
     mark(&mut answer);
     answer
+}
+
+/// Says whether an operation goes on when its client has gone: those of several steps that must not be left half-done.
+fn goes_on(operation: Operation) -> bool {
+    use Operation as O;
+    matches!(
+        operation,
+        O::ContainerCreate
+            | O::ContainerStart
+            | O::ContainerRestart
+            | O::ContainerRemove
+            | O::ContainerPrune
+            | O::ContainerRename
+            | O::Commit
+            | O::ExecStart
+            | O::VolumeCreate
+            | O::VolumeRemove
+            | O::VolumePrune
+    )
+}
+
+/// Answers a request to its end, whatever becomes of the client.
+async fn to_its_end(places: Arc<Semaphore>, answer: impl Future<Output = Answered> + Send + 'static) -> Answered {
+    // Waited for in the client's own time.
+    let place = places.acquire_owned().await.map_err(|closed| ApiError::internal(closed.to_string()))?;
+    let answer = async move {
+        let _place = place;
+        answer.await
+    };
+    tokio::spawn(answer).await.map_err(|wrong| ApiError::internal(format!("answer a request: {wrong}")))?
 }
 
 fn find(request: &Request<Body>) -> Result<(Version, operation::Found), ApiError> {

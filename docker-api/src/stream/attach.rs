@@ -24,6 +24,8 @@ use tracing::debug;
 
 /// Bytes copied at once.
 const COPY_BYTES: usize = 32 << 10;
+/// How long a program may take to read what a client has sent that is gone.
+const REST_WITHIN: Duration = Duration::from_secs(30);
 /// How much earlier than a run's start its first line may be stamped: both come from one clock, read one after the other.
 const STAMP_SLACK: Duration = Duration::from_millis(50);
 
@@ -96,14 +98,21 @@ impl Session {
     }
 
     async fn serve(&mut self, input: Input, output: &mut Output) -> io::Result<Left> {
-        let gone = std::mem::replace(&mut self.gone, Box::pin(std::future::pending()));
-        tokio::select! {
-            served = self.serve_to_the_end(input, output) => served,
-            () = gone => Ok(Left::Ended),
+        let mut gone = std::mem::replace(&mut self.gone, Box::pin(std::future::pending()));
+        let begun = tokio::select! {
+            // First: what runs already is given what the client sent, though that has gone by now.
+            biased;
+            begun = self.until_it_runs(output) => begun?,
+            () = &mut gone => None,
+        };
+        match begun {
+            Some((sent, begin)) => self.follow(input, output, sent, begin, gone).await,
+            None => Ok(Left::Ended),
         }
     }
 
-    async fn serve_to_the_end(&mut self, input: Input, output: &mut Output) -> io::Result<Left> {
+    /// Sends what was there, and waits for a run where none is under way; `None` where none is to be followed.
+    async fn until_it_runs(&mut self, output: &mut Output) -> io::Result<Option<(Sent, Begin)>> {
         let mut sent = Sent::new(self.wanted, self.framing);
         if !self.stream || self.life.started().is_none() {
             // What was there, and where that of the next run begins.
@@ -112,17 +121,17 @@ impl Session {
                 self.send_log(output, &mut sent, at).await?;
             }
             if !self.stream || !self.life.next_run().await {
-                return Ok(Left::Ended);
+                return Ok(None);
             }
             sent = Sent::new(self.wanted, self.framing);
-            return self.follow(input, output, sent, Begin::At(at)).await;
+            return Ok(Some((sent, Begin::At(at))));
         }
         let begin = match (self.logs, self.life.started()) {
             (true, Some(started)) => Begin::All { run: started },
             (true, None) => Begin::At(0),
             (false, started) => Begin::Now { run: started },
         };
-        self.follow(input, output, sent, begin).await
+        Ok(Some((sent, begin)))
     }
 
     /// Sends the log up to this byte.
@@ -138,7 +147,14 @@ impl Session {
     }
 
     /// Sends what the run writes, and takes what the client sends.
-    async fn follow(&mut self, input: Input, output: &mut Output, mut sent: Sent, begin: Begin) -> io::Result<Left> {
+    async fn follow(
+        &mut self,
+        input: Input,
+        output: &mut Output,
+        mut sent: Sent,
+        begin: Begin,
+        gone: Gone,
+    ) -> io::Result<Left> {
         let Some(id) = self.life.view().map(|view| view.asked.id.clone()) else { return Ok(Left::Ended) };
         let wanted = WantedStreams { stdin: self.stdin, stdout: self.wanted.stdout, stderr: self.wanted.stderr };
         // It may have ended at once: then all of it is in the log. A part that can't give a share leaves that too.
@@ -159,17 +175,34 @@ impl Session {
         };
         let takes = take_input(input, stdin, self.detach.take());
         let closes = Closes { facade: self.facade.clone(), id, mode: self.stdin_mode };
-        let gives = self.give(output, &mut sent, begin, from, [stdout, stderr]);
+        let gives = async {
+            tokio::select! {
+                given = self.give(output, &mut sent, begin, from, [stdout, stderr]) => given,
+                () = gone => Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        };
         let mut takes = std::pin::pin!(takes);
         let mut gives = std::pin::pin!(gives);
-        tokio::select! {
-            given = &mut gives => return given.map(|()| Left::Ended),
-            taken = &mut takes => match taken {
-                Left::Detached => return Ok(Left::Detached),
-                Left::Ended => closes.close().await,
+        let given = tokio::select! {
+            given = &mut gives => given,
+            taken = &mut takes => {
+                if taken == Left::Detached {
+                    return Ok(Left::Detached);
+                }
+                closes.close().await;
+                return gives.await.map(|()| Left::Ended);
             }
+        };
+        if given.is_err() {
+            // What it sent before it went is taken all the same.
+            let rest = async {
+                if takes.await == Left::Ended {
+                    closes.close().await;
+                }
+            };
+            drop(tokio::time::timeout(REST_WITHIN, rest).await);
         }
-        gives.await.map(|()| Left::Ended)
+        given.map(|()| Left::Ended)
     }
 
     async fn give(

@@ -4,10 +4,15 @@
 //! cut off leaves half of one.
 
 use super::{DATA, Volume};
+use orlop_sys::remove_tree::remove_tree;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use tracing::warn;
@@ -27,9 +32,9 @@ const DEPTH_MAX: usize = 256;
 const BLOCK_BYTES: u64 = 512;
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Reads all volumes, and deletes what is none.
-pub(super) fn load(folder: &Path) -> BTreeMap<String, Volume> {
-    let mut volumes = BTreeMap::new();
+/// Reads all volumes; returns beside them the folders that are none, to be deleted.
+pub(super) fn load(folder: &Path) -> (BTreeMap<String, Volume>, Vec<PathBuf>) {
+    let (mut volumes, mut left) = (BTreeMap::new(), Vec::new());
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         match read(&path.join(RECORD)) {
@@ -39,12 +44,12 @@ pub(super) fn load(folder: &Path) -> BTreeMap<String, Volume> {
             Ok(volume) => {
                 warn!(folder = %path.display(), name = volume.name, "the folder of a volume has another name")
             }
-            Err(gone) if gone.kind() == io::ErrorKind::NotFound => delete(&path),
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => left.push(path),
             // Never thrown away: what is in it may be all there is.
             Err(wrong) => warn!(folder = %path.display(), error = %wrong, "the record of a volume can't be read"),
         }
     }
-    volumes
+    (volumes, left)
 }
 
 fn read(record: &Path) -> io::Result<Volume> {
@@ -63,7 +68,7 @@ pub(super) fn create(folder: &Path, volume: &Volume) -> io::Result<()> {
         File::open(folder)?.sync_all()
     });
     if made.is_err() {
-        delete(&own);
+        delete(folder, &own);
     }
     made
 }
@@ -87,13 +92,25 @@ pub(super) fn forget(folder: &Path, name: &str, number: u64) -> io::Result<PathB
     Ok(thrown)
 }
 
-/// Deletes a folder that is no volume. What can't be deleted is told, and tried again at the next start.
-pub(super) fn delete(folder: &Path) {
-    match fs::remove_dir_all(folder) {
-        Ok(()) => {}
-        Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
-        Err(wrong) => warn!(folder = %folder.display(), error = %wrong, "what is left of a volume stays behind"),
+/// Deletes a folder that is no volume, however deep programs have made it, by way of the folder of all volumes. What can't be
+/// deleted is told, and tried again at the next start.
+pub(super) fn delete(volumes: &Path, folder: &Path) {
+    if let Err(wrong) = try_delete(volumes, folder) {
+        warn!(folder = %folder.display(), error = %wrong, "what is left of a volume stays behind");
     }
+}
+
+fn try_delete(volumes: &Path, folder: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let open = |path: &Path| rustix::fs::open(path, FOLDER, Mode::empty());
+    let (parent, scratch) = match (open(parent), open(volumes)) {
+        (Err(Errno::NOENT), _) | (_, Err(Errno::NOENT)) => return Ok(()),
+        (parent, scratch) => (parent?, scratch?),
+    };
+    let name = CString::new(name.as_bytes())?;
+    Ok(remove_tree(parent.as_fd(), &name, scratch.as_fd(), &mut || Ok(()))?)
 }
 
 /// Returns the bytes that a folder takes with all below it, as far as it can be read. Programs may change it meanwhile: no

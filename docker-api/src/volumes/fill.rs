@@ -23,14 +23,14 @@ impl Volumes {
         for one in uses.iter().filter(|one| one.copies) {
             let own = self.folder.join(&one.name);
             if is_empty(&own.join(DATA)).map_err(|wrong| failed(&one.name, &wrong))? {
-                fill_one(images, id, one, own).await?;
+                fill_one(images, id, one, &self.folder).await?;
             }
         }
         Ok(())
     }
 }
 
-async fn fill_one(images: &dyn Images, id: &ContainerId, one: &VolumeUse, own: PathBuf) -> Result<()> {
+async fn fill_one(images: &dyn Images, id: &ContainerId, one: &VolumeUse, volumes: &Path) -> Result<()> {
     // Without its mounts: of the image alone.
     let root = images.root_with_mounts(id, &[], RootfsAccess::ReadOnly).await?;
     let copy = || root.try_clone().map_err(|wrong| failed(&one.name, &wrong));
@@ -40,19 +40,34 @@ async fn fill_one(images: &dyn Images, id: &ContainerId, one: &VolumeUse, own: P
         Err(failure) if failure.kind == ErrorKind::NotFound => return Ok(()),
         Err(failure) => return Err(failure),
     };
-    let filling = own.join(FILLING);
-    let to = begin(&filling).map_err(|wrong| failed(&one.name, &wrong))?;
+    let own = volumes.join(&one.name);
+    let (filling, all) = (own.join(FILLING), volumes.to_owned());
+    let begun = aside({
+        let filling = filling.clone();
+        move || begin(&all, &filling)
+    })
+    .await;
+    let to = begun.map_err(|wrong| failed(&one.name, &wrong))?;
     let packing = images.pack_files(copy()?, &one.target).await?;
     let unpack =
         Unpack { to: PathBuf::from("/"), archive: packing.archive, overwrite: Overwrite::AnyKind, owner: None };
     let unpacked = images.unpack_files(to, unpack).await;
     let packed = packing.ended.await;
     let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&stat.name).to_owned();
-    let moved = unpacked
-        .and(packed)
-        .and_then(|()| move_in(&filling.join(name), &own.join(DATA)).map_err(|wrong| failed(&one.name, &wrong)));
-    super::disk::delete(&filling);
-    moved
+    let whole = unpacked.and(packed);
+    let (all, is_whole) = (volumes.to_owned(), whole.is_ok());
+    let moved = aside(move || {
+        let moved = if is_whole { move_in(&filling.join(name), &own.join(DATA)) } else { Ok(()) };
+        super::disk::delete(&all, &filling);
+        moved
+    });
+    let moved = moved.await.map_err(|wrong| failed(&one.name, &wrong));
+    whole.and(moved)
+}
+
+/// Works on files where nobody waits for it: there may be millions.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 fn is_empty(folder: &Path) -> io::Result<bool> {
@@ -60,8 +75,8 @@ fn is_empty(folder: &Path) -> io::Result<bool> {
 }
 
 /// Makes the folder for what is on its way, empty, and returns it as a root that nothing leaves.
-fn begin(filling: &Path) -> io::Result<OwnedFd> {
-    super::disk::delete(filling);
+fn begin(volumes: &Path, filling: &Path) -> io::Result<OwnedFd> {
+    super::disk::delete(volumes, filling);
     DirBuilder::new().mode(0o700).create(filling)?;
     Ok(rustix::fs::open(filling, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }

@@ -52,6 +52,22 @@ pub(crate) struct VolumeUse {
     pub(crate) anonymous: bool,
 }
 
+/// A container that is there, and what it holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) id: ContainerId,
+    pub(crate) uses: Vec<VolumeUse>,
+    /// Whether it is removed at its end, by itself.
+    pub(crate) removed_at_end: bool,
+}
+
+impl Volume {
+    /// Says whether it outlives the container that it was made for: with a name always, else unless that is removed by itself.
+    pub(crate) fn outlives(&self, removed_at_end: bool) -> bool {
+        !self.anonymous || !removed_at_end
+    }
+}
+
 /// All volumes, and who holds them.
 #[derive(Debug)]
 pub(crate) struct Volumes {
@@ -72,18 +88,25 @@ struct Inner {
 // === impl Volumes ===
 
 impl Volumes {
-    /// Reads what is there, for these containers and what they hold, and removes what nobody has any more.
-    pub(crate) fn open(folder: PathBuf, holders: &[(ContainerId, Vec<VolumeUse>)]) -> Self {
+    /// Reads what is there, for these containers, and removes what nobody has any more.
+    pub(crate) fn open(folder: PathBuf, holders: &[Holder]) -> Self {
         let mut inner = Inner::default();
-        for (id, uses) in holders {
-            inner.hold(uses, id);
+        for holder in holders {
+            inner.hold(&holder.uses, &holder.id);
         }
-        let volumes = disk::load(&folder);
+        let (volumes, left) = disk::load(&folder);
+        left.into_iter().for_each(|path| delete_aside(&folder, path));
         let volumes =
             Self { folder, inner: Mutex::new(Inner { volumes, ..inner }), filling: tokio::sync::Mutex::default() };
         // Of a container that is there, even when what it holds can't be read, nothing is taken.
-        let there = |id: &ContainerId| holders.iter().any(|(holder, _)| holder == id);
+        let there = |id: &ContainerId| holders.iter().any(|holder| holder.id == *id);
         let left = |volume: &Volume| volume.goes_with.as_ref().is_some_and(|id| !there(id));
+        for holder in holders {
+            // Its creation may have been cut off after the container was there, and before this was recorded.
+            if let Err(wrong) = volumes.keep(&holder.id, |volume| volume.outlives(holder.removed_at_end)) {
+                warn!(container = %holder.id, error = %wrong, "volumes can't be recorded to outlive their container");
+            }
+        }
         let left: Vec<String> = volumes.list().into_iter().filter(left).map(|volume| volume.name).collect();
         for name in left {
             volumes.remove_unless_held(&name);
@@ -129,9 +152,6 @@ impl Volumes {
         let mut inner = self.lock();
         let mut made = Vec::new();
         for one in uses {
-            if inner.volumes.contains_key(&one.name) {
-                continue;
-            }
             let volume = Volume {
                 name: one.name.clone(),
                 created: now,
@@ -139,7 +159,9 @@ impl Volumes {
                 anonymous: one.anonymous,
                 goes_with: Some(id.clone()),
             };
+            let there = inner.volumes.contains_key(&one.name);
             match inner.create(&self.folder, volume) {
+                Ok(_) if there => {}
                 Ok(volume) => made.push(volume),
                 Err(wrong) => {
                     drop(inner);
@@ -205,7 +227,7 @@ impl Volumes {
         let thrown = disk::forget(&self.folder, name, inner.thrown).map_err(failed)?;
         inner.volumes.remove(name);
         drop(inner);
-        delete_aside(thrown);
+        delete_aside(&self.folder, thrown);
         Ok(())
     }
 
@@ -228,9 +250,20 @@ impl Inner {
         }
     }
 
+    /// Finds a volume for one more who wants it: from now on it goes with nobody.
+    fn claim(&mut self, folder: &Path, name: &str) -> io::Result<Option<Volume>> {
+        let Some(there) = self.volumes.get_mut(name) else { return Ok(None) };
+        if there.goes_with.is_some() {
+            let kept = Volume { goes_with: None, ..there.clone() };
+            disk::write(folder, &kept)?;
+            *there = kept;
+        }
+        Ok(Some(there.clone()))
+    }
+
     fn create(&mut self, folder: &Path, volume: Volume) -> io::Result<Volume> {
-        if let Some(there) = self.volumes.get(&volume.name) {
-            return Ok(there.clone());
+        if let Some(there) = self.claim(folder, &volume.name)? {
+            return Ok(there);
         }
         disk::create(folder, &volume)?;
         self.volumes.insert(volume.name.clone(), volume.clone());
@@ -239,10 +272,13 @@ impl Inner {
 }
 
 /// Deletes a folder that may hold much, so that nobody waits for it. What an end of the daemon leaves, the next start deletes.
-fn delete_aside(folder: PathBuf) {
+fn delete_aside(volumes: &Path, folder: PathBuf) {
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(move || disk::delete(&folder))),
-        Err(_) => disk::delete(&folder),
+        Ok(runtime) => {
+            let volumes = volumes.to_owned();
+            drop(runtime.spawn_blocking(move || disk::delete(&volumes, &folder)));
+        }
+        Err(_) => disk::delete(volumes, &folder),
     }
 }
 

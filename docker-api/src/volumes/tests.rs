@@ -8,6 +8,10 @@ fn anonymous(name: &str) -> VolumeUse {
     VolumeUse { name: name.into(), target: "/data".into(), anonymous: true, ..VolumeUse::default() }
 }
 
+fn holder(number: u8, uses: &[VolumeUse]) -> Holder {
+    Holder { id: id(number), uses: uses.into(), removed_at_end: true }
+}
+
 fn names(volumes: &Volumes) -> Vec<String> {
     volumes.list().into_iter().map(|volume| volume.name).collect()
 }
@@ -58,9 +62,53 @@ fn the_next_daemon_finds_volumes_and_removes_what_nobody_has() {
     let expected = volumes.find("named");
     drop(volumes);
     // What the third holds can't be read.
-    let volumes = Volumes::open(folder.into(), &[(id(2), vec![anonymous("held")]), (id(3), vec![])]);
+    let volumes = Volumes::open(folder.into(), &[holder(2, &[anonymous("held")]), holder(3, &[])]);
     assert_eq!(names(&volumes), ["held", "named", "unread"]);
     assert_eq!(volumes.find("named"), expected);
     assert_eq!((volumes.holders("held"), volumes.holders("named")), (1, 0));
     assert!(!folder.join("cut").exists() && !folder.join("left").exists());
+}
+
+#[test]
+fn a_volume_that_somebody_else_wants_goes_with_nobody() {
+    let temp = tempfile::tempdir().unwrap();
+    let named = |name: &str| VolumeUse { name: name.into(), ..VolumeUse::default() };
+    let volumes = Volumes::open(temp.path().into(), &[]);
+    volumes.take(&[named("shared"), named("asked"), named("alone")], &id(1), Timestamp(0)).unwrap();
+    // While the first is still being created, or after its creation failed.
+    assert!(volumes.take(&[named("shared")], &id(2), Timestamp(0)).unwrap().is_empty());
+    volumes.create(Volume { name: "asked".into(), ..Volume::default() }).unwrap();
+    volumes.release(&id(1));
+    volumes.release(&id(2));
+    assert_eq!(names(&volumes), ["asked", "shared"]);
+    drop(volumes);
+    assert_eq!(names(&Volumes::open(temp.path().into(), &[])), ["asked", "shared"]);
+}
+
+#[test]
+fn a_creation_cut_off_once_the_container_is_there_keeps_what_has_a_name() {
+    let temp = tempfile::tempdir().unwrap();
+    let uses = [VolumeUse { name: "named".into(), ..VolumeUse::default() }, anonymous("unnamed")];
+    let volumes = Volumes::open(temp.path().into(), &[]);
+    volumes.take(&uses, &id(1), Timestamp(0)).unwrap();
+    drop(volumes);
+    let volumes = Volumes::open(temp.path().into(), &[holder(1, &uses)]);
+    volumes.release(&id(1));
+    assert_eq!(names(&volumes), ["named"]);
+}
+
+#[test]
+fn a_tree_deeper_than_any_stack_is_deleted() {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    let temp = tempfile::tempdir().unwrap();
+    let volumes = Volumes::open(temp.path().into(), &[]);
+    volumes.take(&[anonymous("deep")], &id(1), Timestamp(0)).unwrap();
+    let mut folder = rustix::fs::open(volumes.data("deep"), OFlags::PATH, Mode::empty()).unwrap();
+    for _ in 0..30_000 {
+        mkdirat(&folder, "d", Mode::RWXU).unwrap();
+        folder = openat(&folder, "d", OFlags::PATH, Mode::empty()).unwrap();
+    }
+    drop(folder);
+    volumes.release(&id(1));
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
 }

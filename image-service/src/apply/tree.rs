@@ -5,8 +5,8 @@
 //! starting again at the layer's root.
 
 use super::{ApplyError, shown};
-use crate::remove_tree::remove_tree;
 use crate::tar::Modified;
+use orlop_sys::remove_tree::remove_tree;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};

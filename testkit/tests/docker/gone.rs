@@ -66,3 +66,44 @@ fn parent_of(pid: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().to_owned()
 }
+
+#[test]
+fn what_a_client_sent_before_it_went_is_taken() {
+    let lab = Lab::with_docker();
+    let docker = lab.node.docker();
+    docker.ok(["pull", "-q", &lab.image()]);
+    for time in 0..TIMES {
+        let name = format!("box{time}");
+        docker.ok(["create", "-i", "--name", &name, &lab.image(), "cat"]);
+        docker.ok(["start", &name]);
+        let mut client = Wire::take_over(&docker, &format!("/containers/{name}/attach?stream=1&stdin=1"), "");
+        client.send(b"sent\n");
+        drop(client);
+        // Standard input ends with its first client.
+        assert_eq!(docker.ok(["wait", &name]), "0");
+        assert_eq!(docker.ok(["logs", &name]), "sent");
+    }
+}
+
+#[test]
+fn what_takes_several_steps_goes_on_when_its_client_has_gone() {
+    let mut lab = Lab::with_docker();
+    let image = lab.image();
+    lab.node.docker().ok(["pull", "-q", &image]);
+    lab.node.kill();
+    lab.node.set_failpoints(Some("container.prepare-rootfs:after=hold:500; image.keep-layers:before=hold:500"));
+    lab.node.start_again();
+    let docker = lab.node.docker();
+    let asked = format!(r#"{{"Image":"{image}","Cmd":["sleep","1000"],"HostConfig":{{"Binds":["data:/data"]}}}}"#);
+    Wire::leave(&docker, "/containers/create?name=box", &asked);
+    wait_until(LIMIT, "the container is there", || (docker.run(["inspect", "box"]).code == 0).then_some(()));
+    docker.ok(["start", "box"]);
+    Wire::leave(&docker, "/commit?container=box&repo=made", "{}");
+    let state = || docker.ok(["inspect", "-f", "{{.State.Status}}", "box"]);
+    wait_until(LIMIT, "it is frozen for the commit", || (state() == "paused").then_some(()));
+    wait_until(LIMIT, "it is thawed", || (state() == "running").then_some(()));
+    assert_eq!(docker.ok(["images", "-q", "made"]).len(), 12);
+    docker.ok(["rm", "-f", "box"]);
+    assert_eq!(docker.ok(["volume", "ls", "-q"]), "data", "what has a name outlives its container");
+    docker.ok(["volume", "rm", "data"]);
+}

@@ -40,7 +40,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let lab = Lab::with_docker();
+        let lab = Lab::alone_with_docker();
         let (image, counts) = (lab.image(), lab.node.ground().join("counts"));
         fs::create_dir(&counts).unwrap();
         lab.node.docker().ok(["pull", "-q", &image]);

@@ -16,7 +16,7 @@ const DEAF: &str = "trap 'echo INT' INT; trap 'echo TERM' TERM; echo ready; whil
 
 #[test]
 fn a_stop_goes_on_with_the_next_daemon_also_one_by_another_signal() {
-    let mut lab = Lab::with_docker();
+    let mut lab = Lab::alone_with_docker();
     let (docker, image) = (lab.node.docker(), lab.image());
     docker.ok(["pull", "-q", &image]);
     let grace = GRACE_SECONDS.to_string();

@@ -35,7 +35,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["orlop-contract", "orlop-sim", "orlop-testkit"],
     ),
     ("orlop-cri", &["orlop-model", "orlop-usecases"], &["orlop-sim"]),
-    ("orlop-docker", &["orlop-model", "orlop-usecases"], &["orlop-sim"]),
+    // From sys it takes the removal of trees that programs made as deep as they liked.
+    ("orlop-docker", &["orlop-model", "orlop-usecases", "orlop-sys"], &["orlop-sim"]),
     (
         "orlopd",
         &[

@@ -15,6 +15,7 @@ use orlop_model::container_state::ContainerState;
 use orlop_model::image::Commit;
 use orlop_model::reference::{Reference, Version};
 use serde_json::json;
+use tracing::warn;
 
 pub(crate) async fn answer(call: Call) -> Answered {
     let Call { app, query, request, .. } = call;
@@ -49,8 +50,10 @@ async fn made(app: &App, found: &Found, query: &Query, wanted: &Commit) -> Resul
     }
     app.facade.freeze_container(found.id()).await?;
     let made = app.facade.images().commit(wanted).await;
-    // Whatever became of it.
-    app.facade.thaw_container(found.id()).await?;
+    // Whatever became of it. One that has ended meanwhile is frozen no more.
+    if let Err(failure) = app.facade.thaw_container(found.id()).await {
+        warn!(container = %found.id(), error = %failure, "a container could not be thawed after a commit");
+    }
     Ok(made?)
 }
 

@@ -47,14 +47,18 @@ pub(crate) async fn answer(call: Call) -> Answered {
         Some(name) => app.names.take(&name, &id).map(|()| name)?,
         None => app.names.make_up(&id),
     };
+    let answer = json!({ "Id": id.as_str(), "Warnings": warnings });
     let created = create(&app, &id, &name, asked, &image).await;
     if created.is_err() {
-        app.names.release(&name, &id);
-        app.volumes.release(&id);
-        app.forget_files(&id);
+        app.blocking(move |app| {
+            app.names.release(&name, &id);
+            app.volumes.release(&id);
+            app.forget_files(&id);
+        })
+        .await?;
     }
     created?;
-    json_with(StatusCode::CREATED, &json!({ "Id": id.as_str(), "Warnings": warnings }))
+    json_with(StatusCode::CREATED, &answer)
 }
 
 /// Takes away what this node's kernel has not; returns what of a request comes to nothing, for a person, as dockerd does.
@@ -143,7 +147,7 @@ async fn settle_volumes(app: &Arc<App>, id: &ContainerId, removed_at_end: bool) 
         app.fill_volumes(id, &found.annex).await?;
     }
     let id = id.clone();
-    let kept = app.blocking(move |app| app.volumes.keep(&id, |volume| !volume.anonymous || !removed_at_end)).await?;
+    let kept = app.blocking(move |app| app.volumes.keep(&id, |volume| volume.outlives(removed_at_end))).await?;
     kept.map_err(|wrong| ApiError::internal(format!("record the container's volumes: {wrong}")))
 }
 
