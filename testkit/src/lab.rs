@@ -121,6 +121,15 @@ impl Lab {
         Self::under(Guard::new(), |_| Vec::new()).pull_test_images()
     }
 
+    /// The same for Docker clients, with nothing pulled.
+    ///
+    /// # Panics
+    /// When any of it fails.
+    #[must_use]
+    pub fn alone_with_docker() -> Self {
+        Self::under(Guard::new(), |ground| Node::docker_settings(ground).into())
+    }
+
     fn under(guard: Guard, settings: impl FnOnce(&Ground) -> Vec<(&'static str, String)>) -> Self {
         let surroundings = Surroundings::with_registry(&guard).expect("the registry starts");
         let settings = settings(&surroundings.ground);

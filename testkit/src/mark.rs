@@ -29,6 +29,11 @@ pub(crate) fn is_living(mark: &str) -> bool {
     }
 }
 
+/// Says whether a mark is of a test of this process, over or not.
+pub(crate) fn is_of_this_process(mark: &str) -> bool {
+    pid(mark) == Some(std::process::id())
+}
+
 /// Returns the whole marks in a text.
 pub(crate) fn marks_in(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices(MARK).filter_map(|(at, _)| whole_mark(&text[at..]))

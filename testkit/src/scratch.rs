@@ -62,8 +62,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        mark::end(&self.name);
         // Best effort: what can't be removed is found, and named, by the guard.
         let _ = fs::remove_dir_all(&self.path);
+        mark::end(&self.name);
     }
 }

@@ -21,7 +21,7 @@ pub use snapshot::{Kind, Leak, Name, Snapshot};
 
 use crate::ground::Ground;
 use crate::host_lock::HostLock;
-use crate::mark::{MARK, is_living, marks_in};
+use crate::mark::{MARK, is_living, is_of_this_process, marks_in};
 use crate::wait::wait_for;
 use std::collections::BTreeSet;
 use std::fs;
@@ -134,7 +134,7 @@ impl Guard {
         let settled = wait_for(self.patience, || {
             let mut seen = look();
             let first = first.get_or_insert_with(|| seen.clone());
-            seen.retain(|leak| self.is_mine(leak.name()) || first.contains(leak));
+            seen.retain(|leak| self.alone || self.is_mine(leak.name()) || first.iter().any(|one| one.is_same(leak)));
             if seen.is_empty() {
                 return Some(());
             }
@@ -206,10 +206,11 @@ impl Guard {
 
     fn add_processes(&self, snapshot: &mut Snapshot) {
         let all = processes();
-        for process in self.marks().ours(&all) {
+        let marks = self.marks();
+        for process in marks.ours(&all) {
             if !self.processes.contains(&(process.pid, process.started)) && Process::read(process.pid).is_some() {
                 let kind = if process.zombie { Kind::Zombie } else { Kind::Process };
-                snapshot.add(kind, "", process.describe(), "");
+                snapshot.add(kind, marks.ground_of(process).unwrap_or_default(), process.describe(), "");
             }
         }
     }
@@ -230,7 +231,9 @@ impl Guard {
     fn counts(&self, name: &Name) -> bool {
         let is_ground = || self.grounds().iter().any(|(ground, _)| Path::new(&name.name) == ground.path());
         let is_process = matches!(name.kind, Kind::Process | Kind::Zombie);
-        let of_another = || marks_in(&name.name).any(is_living);
+        // Beside others, what a test before this one left was told by that one.
+        let of_another =
+            || marks_in(&name.name).any(|mark| is_living(mark) || (!self.alone && is_of_this_process(mark)));
         let marked = || name.name.contains(&format!("{MARK}{}-", std::process::id()));
         if is_process || self.is_mine(name) {
             return !is_ground();

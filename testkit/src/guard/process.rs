@@ -96,7 +96,7 @@ pub fn processes() -> BTreeMap<u32, Process> {
 pub struct Marks {
     /// Names that its environment, command line or control group mentions.
     pub names: Vec<String>,
-    /// Network namespaces, by inode.
+    /// Network namespaces, by inode, in the order of the names.
     pub netns: Vec<u64>,
     /// Whether a process of a container whose parent is gone counts though no mark is on it.
     pub orphans_count: bool,
@@ -117,9 +117,17 @@ impl Marks {
     }
 
     /// Says whether a process carries one of the marks itself.
-    pub(crate) fn marks(&self, process: &Process) -> bool {
+    #[must_use]
+    pub fn marks(&self, process: &Process) -> bool {
         process.netns().is_some_and(|netns| self.netns.contains(&netns))
             || process.mentions(|mark| self.names.iter().any(|name| name == mark))
+    }
+
+    /// Returns the name of the ground whose mark a process carries.
+    pub(crate) fn ground_of(&self, process: &Process) -> Option<&str> {
+        let named = self.names.iter().find(|name| process.mentions(|mark| *name == mark));
+        let inside = || self.names.get(self.netns.iter().position(|netns| process.netns() == Some(*netns))?);
+        named.or_else(inside).map(String::as_str)
     }
 }
 

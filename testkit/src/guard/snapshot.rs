@@ -103,6 +103,16 @@ impl Leak {
         self.name().kind
     }
 
+    /// Says whether it is the same thing, though a process may have changed in what it is called, or into a zombie.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let pid = |leak: &Self| {
+            let is_process = matches!(leak.kind(), Kind::Process | Kind::Zombie);
+            is_process.then(|| leak.name().name.split(' ').next().unwrap_or_default().to_owned())
+        };
+        self == other || pid(self).is_some_and(|one| pid(other) == Some(one))
+    }
+
     /// Returns which thing it is.
     #[must_use]
     pub fn name(&self) -> &Name {
@@ -216,6 +226,15 @@ mod tests {
             let leaks = snapshot(&before).leaks_until(&snapshot(&after));
             assert_eq!(leaks.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
         }
+    }
+
+    #[test]
+    fn a_process_that_became_a_zombie_is_the_same() {
+        let leak = |kind, name: &str| Leak::Left(Name { kind, place: String::new(), name: name.to_owned() });
+        let process = leak(Kind::Process, "7 (sh), child of 1: sh");
+        assert!(process.is_same(&leak(Kind::Zombie, "7 (sh), child of 1: ")));
+        assert!(!process.is_same(&leak(Kind::Process, "71 (sh), child of 1: sh")));
+        assert!(!leak(Kind::Mount, "/a").is_same(&leak(Kind::Mount, "/b")));
     }
 
     #[test]

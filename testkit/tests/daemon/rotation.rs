@@ -36,7 +36,7 @@ fn moved(log: &Path, turn: usize) -> PathBuf {
 
 #[test]
 fn no_line_is_lost_or_doubled_while_the_log_is_moved_away_again_and_again() {
-    let lab = Lab::with_image();
+    let lab = Lab::alone_with_image();
     let pod = Pod::run(&lab.node, "rotated");
     let id = pod.launch("counter", &lab.image(), &["/lines", &LINES.to_string(), "10000", "0.5"]);
     let log = pod.log_path("counter");
@@ -60,7 +60,7 @@ fn no_line_is_lost_or_doubled_while_the_log_is_moved_away_again_and_again() {
 
 #[test]
 fn log_of_what_does_not_run_is_not_reopened_and_no_file_is_made() {
-    let lab = Lab::with_image();
+    let lab = Lab::alone_with_image();
     let pod = Pod::run(&lab.node, "not-running");
     let created = pod.create(container_config("created", &lab.image(), &["true"])).unwrap();
     assert_refused("created", reopen(&pod, &created), &[Code::FailedPrecondition], &["not been started"]);
@@ -81,7 +81,7 @@ fn log_of_what_does_not_run_is_not_reopened_and_no_file_is_made() {
 
 #[test]
 fn log_is_not_followed_out_of_its_folder() {
-    let lab = Lab::with_image();
+    let lab = Lab::alone_with_image();
     let pod = Pod::run(&lab.node, "linked");
     let id = pod.launch("waits", &lab.image(), WAITS);
     let (log, outside) = (pod.log_path("waits"), lab.node.ground().join("tmp/outside"));
@@ -98,7 +98,7 @@ fn log_is_not_followed_out_of_its_folder() {
 
 #[test]
 fn log_is_reopened_at_once_while_another_container_is_given_its_time_to_end() {
-    let lab = Lab::with_image();
+    let lab = Lab::alone_with_image();
     let pod = Pod::run(&lab.node, "beside");
     let deaf = pod.launch("deaf", &lab.image(), &["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]);
     let id = pod.launch("waits", &lab.image(), WAITS);

@@ -59,8 +59,10 @@ fn kill(stage: &mut Stage, scenario: &Scenario, point: &str, victim: Victim) -> 
         });
         let killed = stands.then(|| {
             let all = processes();
-            let victims =
-                marks.ours(&all).into_iter().filter(|process| is(victim, &process.describe()) && !process.zombie);
+            // By their marks alone: another test of this process has such, too.
+            let victims = all
+                .values()
+                .filter(|process| marks.marks(process) && is(victim, &process.describe()) && !process.zombie);
             let killed = victims.map(|process| signal(process.pid, Signal::KILL)).count();
             signal(daemon, Signal::CONT);
             u32::try_from(killed).unwrap()

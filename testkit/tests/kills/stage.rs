@@ -13,7 +13,7 @@ const HOST_PORT: i32 = 18_080;
 /// How long the daemon may take to do what comes after an answer.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 /// How long after its last record a daemon may take to die.
-pub const LAST_MOMENT: Duration = Duration::from_millis(100);
+pub const LAST_MOMENT: Duration = Duration::from_millis(250);
 /// A program that goes on until it is told to end, and then ends well.
 pub const WAITS: &[&str] = &["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 1 & wait $!; done"];
 

@@ -1,6 +1,6 @@
 //! The machine, seen from the host: booted, listened to, ended.
 
-use super::jobs::Orders;
+use super::jobs::{MACHINES, Orders};
 use super::{Outcome, plain, verdict};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const LIFE_MAX: Duration = Duration::from_secs(165);
 /// Its memory, MiB. Taken page by page as the guest touches it.
 const MEMORY_MIB: u64 = 1536;
-/// Where its memory is kept when there is room for it: a file on a disk would be written to that disk.
+/// Where its memory is kept when there is room for that of all: a file on a disk would be written to that disk.
 const SHARED_MEMORY: &str = "/dev/shm";
 /// What it is called; the name is seen in no namespace but its own.
 const NAME: &str = "orlop-vm";
@@ -126,5 +126,5 @@ impl Drop for Machine {
 fn memory_folder(otherwise: &Path) -> &Path {
     let shared = Path::new(SHARED_MEMORY);
     let room = rustix::fs::statvfs(shared).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize));
-    if room >= MEMORY_MIB << 20 { shared } else { otherwise }
+    if room >= (MEMORY_MIB << 20) * MACHINES.len() as u64 { shared } else { otherwise }
 }
