@@ -91,16 +91,22 @@ fn what_takes_several_steps_goes_on_when_its_client_has_gone() {
     let image = lab.image();
     lab.node.docker().ok(["pull", "-q", &image]);
     lab.node.kill();
-    lab.node.set_failpoints(Some("container.prepare-rootfs:after=hold:500; image.keep-layers:before=hold:500"));
+    lab.node.set_failpoints(Some("container.prepare-rootfs:after=hold:500; image.keep-layers:before=hold:2000"));
     lab.node.start_again();
     let docker = lab.node.docker();
     let asked = format!(r#"{{"Image":"{image}","Cmd":["sleep","1000"],"HostConfig":{{"Binds":["data:/data"]}}}}"#);
-    Wire::leave(&docker, "/containers/create?name=box", &asked);
+    // Who goes before it is under way has asked for nothing.
+    let goes_at = |client: Wire, effect: &str| {
+        let struck = format!("failpoint effect={effect}");
+        wait_until(LIMIT, &struck, || lab.node.log_tail().contains(&struck).then_some(()));
+        drop(client);
+    };
+    goes_at(Wire::begin(&docker, "/containers/create?name=box", &asked), "container.prepare-rootfs");
     wait_until(LIMIT, "the container is there", || (docker.run(["inspect", "box"]).code == 0).then_some(()));
     docker.ok(["start", "box"]);
-    Wire::leave(&docker, "/commit?container=box&repo=made", "{}");
+    goes_at(Wire::begin(&docker, "/commit?container=box&repo=made", "{}"), "image.keep-layers");
     let state = || docker.ok(["inspect", "-f", "{{.State.Status}}", "box"]);
-    wait_until(LIMIT, "it is frozen for the commit", || (state() == "paused").then_some(()));
+    assert_eq!(state(), "paused", "for the commit, which is held");
     wait_until(LIMIT, "it is thawed", || (state() == "running").then_some(()));
     assert_eq!(docker.ok(["images", "-q", "made"]).len(), 12);
     docker.ok(["rm", "-f", "box"]);

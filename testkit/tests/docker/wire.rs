@@ -53,12 +53,11 @@ impl Wire {
         wire
     }
 
-    /// Makes a request and goes before it is answered.
-    pub fn leave(docker: &Docker<'_>, path: &str, body: &str) {
+    /// Makes a request whose answer is not waited for: who drops it has gone.
+    pub fn begin(docker: &Docker<'_>, path: &str, body: &str) -> Self {
         let mut wire = Self::to(docker);
         wire.send_request("POST", path, "Content-Type: application/json\r\n", body);
-        // Until it is under way; who goes before that has asked for nothing.
-        std::thread::sleep(READ_WITHIN * 4);
+        wire
     }
 
     /// Begins a request whose answer is read by and by; returns the connection behind the head.
