@@ -17,6 +17,7 @@ mod events;
 mod execs;
 mod http;
 mod life;
+mod locks;
 mod logs;
 mod metrics;
 mod names;

@@ -14,6 +14,8 @@ pub(super) enum Next {
     Start(Timestamp),
     /// It is removed.
     Remove,
+    /// It is thawed.
+    Thaw,
     /// Its health is looked at, at this time.
     Look(Timestamp),
 }
@@ -31,6 +33,8 @@ pub(super) fn next(rules: &Rules, kept: &Kept, state: &ContainerState) -> Next {
         // One that never ran waits for its user, also after the node has booted.
         S::Exited { .. } if rules.auto_remove && kept.wanted != Wanted::Nothing => Next::Remove,
         S::Exited { ended, .. } => restart::again(rules.restart, kept, ended).map_or(Next::Nothing, Next::Start),
+        // Nobody makes an image of it. Also one that runs: it would be thawed as soon as its user froze it.
+        S::Running(_) | S::Frozen(_) if kept.frozen_for_commit => Next::Thaw,
         S::Running(task) => match &rules.health {
             Some(check) => Next::Look(kept.health.due(check, task.started)),
             None => Next::Nothing,

@@ -4,12 +4,13 @@ use super::decide::{self, Next};
 use super::health::{HealthCheck, OUTPUT_BYTES_MAX, Probe};
 use super::kept::{Book, Kept, Rules};
 use super::restart;
+use crate::locks::Locks;
 use orlop_model::container_state::{ContainerState, Force};
 use orlop_model::error::{Failure, Result};
 use orlop_model::{ContainerId, ErrorKind, Timestamp};
 use orlop_usecases::{ContainerView, Facade, News};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -26,24 +27,28 @@ pub(crate) struct Policies {
     facade: Facade,
     book: Book,
     /// One for each container that somebody does something to.
-    locks: Arc<Mutex<HashMap<ContainerId, Weak<tokio::sync::Mutex<()>>>>>,
+    locks: Locks<ContainerId>,
+    /// One for each container that an image is made of, and that is frozen for it.
+    commits: Locks<ContainerId>,
     /// Tells the loop of containers that were let go. Unbounded in type only: one for each request under way.
     let_go: mpsc::UnboundedSender<ContainerId>,
     /// What the loop listens to: there is one.
     heard: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<ContainerId>>>,
 }
 
-/// As long as it is there, no policy starts or removes the container.
+/// As long as it is there, no policy starts or removes the container, or none thaws it. Then all is decided anew.
 #[derive(Debug)]
 pub(crate) struct Hold {
     /// `None` when a policy did not let go of it in time.
-    _lock: Option<OwnedMutexGuard<()>>,
+    lock: Option<OwnedMutexGuard<()>>,
     id: ContainerId,
     let_go: mpsc::UnboundedSender<ContainerId>,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        // First, or what is decided could not be done.
+        self.lock = None;
         // A loop that has ended decides nothing.
         drop(self.let_go.send(self.id.clone()));
     }
@@ -54,7 +59,14 @@ impl Drop for Hold {
 impl Policies {
     pub(crate) fn new(facade: Facade, book: Book) -> Self {
         let (let_go, heard) = mpsc::unbounded_channel();
-        Self { facade, book, locks: Arc::default(), let_go, heard: Arc::new(tokio::sync::Mutex::new(heard)) }
+        Self {
+            facade,
+            book,
+            locks: Locks::default(),
+            commits: Locks::default(),
+            let_go,
+            heard: Arc::new(tokio::sync::Mutex::new(heard)),
+        }
     }
 
     pub(crate) fn facade(&self) -> &Facade {
@@ -70,20 +82,18 @@ impl Policies {
 
     /// Keeps policies off a container for as long as the hold is there.
     pub(crate) async fn hold(&self, id: &ContainerId) -> Hold {
-        let lock = tokio::time::timeout(HOLD_WITHIN, self.lock(id).lock_owned()).await.ok();
-        Hold { _lock: lock, id: id.clone(), let_go: self.let_go.clone() }
+        let lock = tokio::time::timeout(HOLD_WITHIN, self.locks.of(id).lock_owned()).await.ok();
+        self.held(lock, id)
     }
 
-    fn lock(&self, id: &ContainerId) -> Arc<tokio::sync::Mutex<()>> {
-        // A panic while it was held left a map that is whole.
-        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lock) = locks.get(id).and_then(Weak::upgrade) {
-            return lock;
-        }
-        locks.retain(|_, lock| lock.strong_count() > 0);
-        let lock = Arc::default();
-        locks.insert(id.clone(), Arc::downgrade(&lock));
-        lock
+    /// Keeps policies from thawing a container, and others from making an image of it, for as long as the hold is there.
+    pub(super) async fn hold_for_commit(&self, id: &ContainerId) -> Hold {
+        let lock = self.commits.of(id).lock_owned().await;
+        self.held(Some(lock), id)
+    }
+
+    fn held(&self, lock: Option<OwnedMutexGuard<()>>, id: &ContainerId) -> Hold {
+        Hold { lock, id: id.clone(), let_go: self.let_go.clone() }
     }
 
     /// Finds a container by its whole id.
@@ -120,6 +130,10 @@ impl Policies {
             Next::Remove => {
                 info!(container = %id, "it has ended, and is removed as was asked");
                 self.facade.remove_container(id, Force::No).await.map(drop)
+            }
+            Next::Thaw => {
+                info!(container = %id, "it was left frozen by a commit, and is thawed");
+                self.thaw_after_commit(id).await
             }
             Next::Look(_) => self.look(id).await,
         }
@@ -254,7 +268,7 @@ impl Keeper {
         let at = match next {
             Next::Nothing => return,
             Next::Start(at) | Next::Look(at) => at,
-            Next::Remove => Timestamp::default(),
+            Next::Remove | Next::Thaw => Timestamp::default(),
         };
         let at = self.failed.get(id).map_or(at, |(_, not_before)| at.max(*not_before));
         self.plans.insert(id.clone(), (at, next));
@@ -280,12 +294,11 @@ impl Keeper {
         let lock = match next {
             // Looking is in nobody's way.
             Next::Look(_) | Next::Nothing => None,
-            Next::Start(_) | Next::Remove => match self.policies.lock(&id).try_lock_owned() {
-                Ok(lock) => Some(lock),
-                // A user does something to it: it is planned anew when that is over.
-                Err(_) => return,
-            },
+            Next::Start(_) | Next::Remove => Some(self.policies.locks.of(&id).try_lock_owned()),
+            Next::Thaw => Some(self.policies.commits.of(&id).try_lock_owned()),
         };
+        // A user does something to it: it is planned anew when that is over.
+        let Ok(lock) = lock.transpose() else { return };
         self.busy.insert(id.clone());
         let (policies, places) = (self.policies.clone(), Arc::clone(&self.places));
         self.actions.spawn(async move {

@@ -30,6 +30,8 @@ pub(crate) struct Kept {
     pub(crate) streak: u32,
     /// What was seen of its health.
     pub(crate) health: HealthLog,
+    /// Whether it is frozen, or about to be, for an image to be made of it. What its user froze is none of the policies' business.
+    pub(crate) frozen_for_commit: bool,
 }
 
 /// What the user of a container last wanted of it.
@@ -60,7 +62,7 @@ pub(crate) struct Book {
 impl Kept {
     /// Returns what is kept when its user starts it: all counts begin anew.
     pub(crate) fn started(&self) -> Self {
-        Self { wanted: Wanted::Run, restarts: 0, streak: 0, health: self.health.clone() }
+        Self { wanted: Wanted::Run, restarts: 0, streak: 0, ..self.clone() }
     }
 
     /// Returns what is kept when its user stops it.

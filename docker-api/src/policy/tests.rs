@@ -309,6 +309,73 @@ async fn a_start_that_a_daemon_died_over_is_done_by_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_that_a_daemon_died_over_leaves_nothing_frozen() {
+    let mut left_frozen = 0;
+    for step in 1..25 {
+        let world = world();
+        let (node, policies) = daemon(&world).await;
+        let id = run(&node, &policies, NO).await;
+        world.die_at(world.steps() + step);
+        let commit = async {
+            let _hold = policies.freeze_for_commit(&id).await.unwrap();
+            policies.thaw_after_commit(&id).await.unwrap();
+        };
+        let survived = tokio::time::timeout(Duration::from_secs(5), commit).await.is_ok();
+        let frozen = world.is_frozen(&SandboxId::alone(&id), &id);
+        assert!(!(survived && frozen));
+        left_frozen += u32::from(frozen);
+        let world = world.kill_daemon();
+        let (node, _policies) = daemon(&world).await;
+        until(|| runs(&node, &id) && !kept(&node, &id).frozen_for_commit).await;
+        assert!(!world.is_frozen(&SandboxId::alone(&id), &id));
+        // What its user freezes stays so, whatever was before, and whichever daemon comes.
+        node.freeze_container(&id).await.unwrap();
+        let world = world.kill_daemon();
+        let _daemon = daemon(&world).await;
+        seconds(300).await;
+        assert!(world.is_frozen(&SandboxId::alone(&id), &id));
+    }
+    assert!(left_frozen > 0, "no daemon died at the time that counts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_frozen_for_a_commit_is_thawed_by_the_loop_once_nobody_holds_it() {
+    let world = world();
+    let (node, policies) = daemon(&world).await;
+    let id = run(&node, &policies, NO).await;
+    let hold = policies.freeze_for_commit(&id).await.unwrap();
+    seconds(300).await;
+    assert!(world.is_frozen(&SandboxId::alone(&id), &id), "it is held");
+    world.set_faults(1000);
+    drop(hold);
+    seconds(10).await;
+    assert!(world.is_frozen(&SandboxId::alone(&id), &id), "nothing works");
+    world.set_faults(0);
+    until(|| runs(&node, &id) && !kept(&node, &id).frozen_for_commit).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_during_its_commit_owes_nothing() {
+    let world = world();
+    let (node, policies) = daemon(&world).await;
+    let (stays, goes) = (run(&node, &policies, NO).await, removed_at_its_end(&node, &policies).await);
+    let mut holds = Vec::new();
+    for id in [&stays, &goes] {
+        holds.push(policies.freeze_for_commit(id).await.unwrap());
+        policies.stop(id, None, Duration::ZERO).await.unwrap();
+    }
+    until(|| is_gone(&node, &goes)).await;
+    for id in [&stays, &goes] {
+        policies.thaw_after_commit(id).await.unwrap();
+    }
+    drop(holds);
+    assert!(!kept(&node, &stays).frozen_for_commit);
+    assert!(has_ended(&node, &stays));
+    policies.freeze_for_commit(&stays).await.unwrap_err();
+    assert!(!kept(&node, &stays).frozen_for_commit);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_during_the_pause_before_a_restart_wins() {
     for wait_ms in [0, 20, 60, 95, 100, 105, 130, 180] {
         let world = world();

@@ -1,6 +1,6 @@
 //! What users do to containers, such that policies do not work against it: what is wanted is recorded first.
 
-use super::keeper::Policies;
+use super::keeper::{Hold, Policies};
 use super::kept::{Kept, Wanted};
 use orlop_model::ContainerId;
 use orlop_model::container_state::ContainerState;
@@ -40,6 +40,29 @@ impl Policies {
             self.stop_held(id, signal, grace).await?;
         }
         self.start_held(id).await.map(drop)
+    }
+
+    /// Freezes a container for an image to be made of it, by one at a time. That is recorded first: whatever becomes of this
+    /// daemon, the container is thawed.
+    pub(crate) async fn freeze_for_commit(&self, id: &ContainerId) -> Result<Hold> {
+        let hold = self.hold_for_commit(id).await;
+        self.keep_of(id, |kept| Kept { frozen_for_commit: true, ..kept.clone() }).await?;
+        if let Err(failure) = self.facade().freeze_container(id).await {
+            self.thaw_after_commit(id).await?;
+            return Err(failure);
+        }
+        Ok(hold)
+    }
+
+    /// Thaws it. What can't be thawed now is tried again by the loop, once nobody holds it.
+    pub(crate) async fn thaw_after_commit(&self, id: &ContainerId) -> Result<()> {
+        let thawed = self.facade().thaw_container(id).await.map(drop);
+        let Ok(view) = self.view(id) else { return Ok(()) };
+        // Of one whose shim is silent nobody knows. What has ended is frozen no more.
+        if matches!(view.state, ContainerState::Frozen(_) | ContainerState::Lost(_)) {
+            return thawed;
+        }
+        self.keep_of(id, |kept| Kept { frozen_for_commit: false, ..kept.clone() }).await
     }
 
     async fn stop_held(&self, id: &ContainerId, signal: Option<u8>, grace: Duration) -> Result<Changed> {

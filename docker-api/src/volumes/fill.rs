@@ -19,8 +19,9 @@ const FILLING: &str = "filling";
 impl Volumes {
     /// Fills those of a container's volumes that are empty and may be. Its root must be prepared.
     pub(crate) async fn fill(&self, images: &dyn Images, id: &ContainerId, uses: &[VolumeUse]) -> Result<()> {
-        let _alone = self.filling.lock().await;
         for one in uses.iter().filter(|one| one.copies) {
+            let lock = self.filling.of(&one.name);
+            let _alone = lock.lock().await;
             let own = self.folder.join(&one.name);
             if is_empty(&own.join(DATA)).map_err(|wrong| failed(&one.name, &wrong))? {
                 fill_one(images, id, one, &self.folder).await?;

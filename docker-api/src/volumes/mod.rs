@@ -11,6 +11,7 @@ mod tests;
 
 use crate::dto::TextMap;
 use crate::http::error::ApiError;
+use crate::locks::Locks;
 use orlop_model::{ContainerId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,8 +74,8 @@ impl Volume {
 pub(crate) struct Volumes {
     folder: PathBuf,
     inner: Mutex<Inner>,
-    /// Held while a volume is filled: two containers never fill one at once.
-    filling: tokio::sync::Mutex<()>,
+    /// By name, held while a volume is filled: two containers never fill one at once.
+    filling: Locks<String>,
 }
 
 #[derive(Debug, Default)]
@@ -96,8 +97,7 @@ impl Volumes {
         }
         let (volumes, left) = disk::load(&folder);
         left.into_iter().for_each(|path| delete_aside(&folder, path));
-        let volumes =
-            Self { folder, inner: Mutex::new(Inner { volumes, ..inner }), filling: tokio::sync::Mutex::default() };
+        let volumes = Self { folder, inner: Mutex::new(Inner { volumes, ..inner }), filling: Locks::default() };
         // Of a container that is there, even when what it holds can't be read, nothing is taken.
         let there = |id: &ContainerId| holders.iter().any(|holder| holder.id == *id);
         let left = |volume: &Volume| volume.goes_with.as_ref().is_some_and(|id| !there(id));

@@ -22,6 +22,7 @@ fn bad_requests_get_the_status_and_the_message_that_users_know() {
     // More than a connection takes in before anybody reads.
     let long = json!({ "Memory": 67_108_864, "Pad": "x".repeat(2 << 20) }).to_string();
     let missing = json!({ "HostConfig": { "Mounts": [{ "Type": "bind", "Source": "/no/such", "Target": "/x" }] } });
+    let volumes: serde_json::Map<_, _> = (0..257).map(|n| (format!("/v{n}"), json!({}))).collect();
     let cases = [
         ("/containers/create", "not json".to_owned(), 400, "invalid JSON: "),
         ("/containers/create", "{\"Image\": \"a\"".to_owned(), 400, "unexpected EOF"),
@@ -32,6 +33,12 @@ fn bad_requests_get_the_status_and_the_message_that_users_know() {
         ("/containers/create", create(json!({ "Tty": "yes" })), 400, "cannot unmarshal string into Go struct field"),
         ("/containers/create", create(json!({ "HostConfig": { "Memory": "1g" } })), 400, "cannot unmarshal string"),
         ("/containers/create", create(missing), 400, "bind source path does not exist: /no/such"),
+        (
+            "/containers/create",
+            create(json!({ "Volumes": volumes })),
+            400,
+            "257 volumes for one container: at most 256",
+        ),
         ("/containers/create?name=runs", create(json!({})), 409, "The container name \"/runs\" is already in use"),
         ("/containers/create?name=a/b", create(json!({})), 400, "Invalid container name (a/b)"),
         ("/containers/create", create(json!({ "Image": "nosuch" })), 404, "No such image: nosuch:latest"),

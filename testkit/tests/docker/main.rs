@@ -4,6 +4,7 @@
 mod archive;
 mod attach;
 mod bad_input;
+mod commit;
 mod damage;
 mod foreground;
 mod gone;

@@ -48,10 +48,10 @@ async fn made(app: &App, found: &Found, query: &Query, wanted: &Commit) -> Resul
     if !freezes {
         return Ok(app.facade.images().commit(wanted).await?);
     }
-    app.facade.freeze_container(found.id()).await?;
+    let _hold = app.policies.freeze_for_commit(found.id()).await?;
     let made = app.facade.images().commit(wanted).await;
     // Whatever became of it. One that has ended meanwhile is frozen no more.
-    if let Err(failure) = app.facade.thaw_container(found.id()).await {
+    if let Err(failure) = app.policies.thaw_after_commit(found.id()).await {
         warn!(container = %found.id(), error = %failure, "a container could not be thawed after a commit");
     }
     Ok(made?)

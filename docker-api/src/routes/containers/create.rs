@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 /// Who may look into a container's files of ours: root.
 const FOLDER_MODE: u32 = 0o700;
+/// Volumes that one container may have: each new one is flushed to disk, and whoever else wants one waits meanwhile.
+const VOLUMES_MAX: usize = 256;
 
 pub(crate) async fn answer(call: Call) -> Answered {
     let Call { app, query, request, .. } = call;
@@ -131,6 +133,10 @@ async fn create(
 async fn take_volumes(app: &Arc<App>, id: &ContainerId, uses: Vec<VolumeUse>) -> Result<Vec<Volume>, ApiError> {
     if uses.is_empty() {
         return Ok(Vec::new());
+    }
+    if uses.len() > VOLUMES_MAX {
+        let count = uses.len();
+        return Err(ApiError::bad(format!("{count} volumes for one container: at most {VOLUMES_MAX} are possible")));
     }
     let holder = id.clone();
     let made = app.blocking(move |app| app.volumes.take(&uses, &holder, crate::time::now())).await?;
