@@ -45,7 +45,7 @@ bench: setup
 
 lint: setup
 	@cargo fmt --all --check
-	@cargo clippy --workspace --all-targets --quiet --target-dir target/lints -- -D warnings
+	@cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@cargo xtask house
 
 setup:

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// A folder of their own below `target`: cargo locks the one that it builds in, and tests need theirs.
+/// Where the report is, and what compilers keep for a moment.
 const FOLDER: &str = "target/lints";
 /// Sets the lowest priority, that tests which measure time must not feel: among sessions, where the kernel groups processes by
 /// them (sched(7), "autogroup"), and within its own.
@@ -32,8 +32,8 @@ impl Lints {
             let output = File::create(&report)?;
             let errors = output.try_clone()?;
             let mut clippy = cargo();
-            clippy.args(["clippy", "--workspace", "--all-targets", "--quiet", "--target-dir"]).arg(&folder);
-            clippy.args(["--", "-D", "warnings"]).env("TMPDIR", temporary);
+            clippy.args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+            clippy.env("TMPDIR", temporary);
             lowered(&clippy).stdin(Stdio::null()).stdout(output).stderr(errors).spawn()
         });
         Self { report, cargo }

@@ -10,6 +10,9 @@ use std::time::Instant;
 /// Where tests that can't run here write why, one line each; see the testkit's `skip`. The test harness knows no skipping.
 pub(crate) const SKIPS: &str = "ORLOP_SKIPS";
 
+/// How many tests of one program go on at once, for the test harness.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// Every test program of the workspace.
 const TEST_PROGRAMS: [&str; 5] = ["test", "--workspace", "--lib", "--bins", "--tests"];
 
@@ -40,9 +43,12 @@ pub fn run() -> ExitCode {
     // Tests of the whole daemon run its binaries, which cargo doesn't build for another package's tests.
     tally.add(Tally::one(step("binaries", cargo().args(["build", "--workspace", "--bins", "--quiet"]))));
     tally.add(Tally::one(step("test programs", cargo().args(TEST_PROGRAMS).args(["--no-run", "--quiet"]))));
-    let lints = Lints::begin();
-    tally.add(tests());
-    tally.add(Tally::one(lints.end()));
+    let mut lints = None;
+    // Not before: cargo lets nobody else build until its tests run.
+    tally.add(tests(|| {
+        lints.get_or_insert_with(Lints::begin);
+    }));
+    tally.add(Tally::one(lints.unwrap_or_else(Lints::begin).end()));
     println!("tests: {} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -54,10 +60,14 @@ fn step(name: &str, command: &mut Command) -> bool {
     passed
 }
 
-fn tests() -> Tally {
+/// Runs every test; `running` is called once the first test program runs, and each time after.
+fn tests(mut running: impl FnMut()) -> Tally {
     let skips = std::env::temp_dir().join(format!("orlop-skips-{}", std::process::id()));
     let mut command = cargo();
     command.args(TEST_PROGRAMS).arg("--no-fail-fast").env(SKIPS, &skips);
+    if std::env::var_os(THREADS).is_none() {
+        command.env(THREADS, threads().to_string());
+    }
     let mut tally = match command.stdout(Stdio::piped()).spawn() {
         Err(e) => {
             println!("cargo test could not be started: {e}");
@@ -67,6 +77,9 @@ fn tests() -> Tally {
             let mut tally = Tally::default();
             for line in BufReader::new(cargo.stdout.take().expect("it is piped")).lines().map_while(Result::ok) {
                 println!("{line}");
+                if line.starts_with("running ") {
+                    running();
+                }
                 tally.add(parse_result(&line).unwrap_or_default());
             }
             // A test program that doesn't compile, or dies, has no line of results.
@@ -77,6 +90,11 @@ fn tests() -> Tally {
     };
     count_skips(&mut tally, skips);
     tally
+}
+
+/// Returns how many tests of a program go on at once: two for each processor, since those of whole daemons wait half of the time.
+fn threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Moves the tests that skipped themselves from passed to skipped, and says why they did.
