@@ -1,11 +1,8 @@
 //! Builds what a bench measures, and hands over to it.
 
-use crate::{cargo, house};
-use std::path::PathBuf;
+use crate::{BINARIES, cargo, house, programs};
 use std::process::{Command, ExitCode};
 
-/// Where programs that start daemons look for them; see the testkit's `node`.
-const BINARIES: &str = "ORLOP_BIN_DIR";
 /// The profile of the measuring program: as fast as a release, but it cleans up after a panic.
 const HARNESS: &str = "harness";
 
@@ -28,11 +25,4 @@ pub fn run(door: &str, rest: &[String]) -> ExitCode {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) | Err(_) => ExitCode::FAILURE,
     }
-}
-
-/// Returns the folder of the programs of a profile: beside the one of this program.
-fn programs(profile: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("/proc is mounted");
-    let target = own.ancestors().nth(2).expect("cargo puts programs below target/<triple>/<profile>");
-    target.join(profile)
 }

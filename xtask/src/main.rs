@@ -15,6 +15,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+/// Where tests and programs that start daemons look for them; see the testkit's `node`.
+const BINARIES: &str = "ORLOP_BIN_DIR";
+
 /// Checks of the workspace itself.
 #[derive(Parser)]
 struct Arguments {
@@ -119,6 +122,13 @@ fn conformance(suite: Suite, rest: &[String]) -> ExitCode {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) | Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// Returns the folder of the programs of a profile: beside the one of this program.
+fn programs(profile: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("/proc is mounted");
+    let target = own.ancestors().nth(2).expect("cargo puts programs below target/<triple>/<profile>");
+    target.join(profile)
 }
 
 /// The cargo that runs us, in the workspace's folder.

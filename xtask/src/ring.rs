@@ -1,7 +1,7 @@
 //! The house ring: format, all tests, lints beside them, and one closing line: `tests: N passed, M failed, K skipped`.
 
-use crate::cargo;
 use crate::lints::Lints;
+use crate::{BINARIES, cargo, programs};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -64,7 +64,7 @@ fn step(name: &str, command: &mut Command) -> bool {
 fn tests(mut running: impl FnMut()) -> Tally {
     let skips = std::env::temp_dir().join(format!("orlop-skips-{}", std::process::id()));
     let mut command = cargo();
-    command.args(TEST_PROGRAMS).arg("--no-fail-fast").env(SKIPS, &skips);
+    command.args(TEST_PROGRAMS).arg("--no-fail-fast").env(SKIPS, &skips).env(BINARIES, programs("debug"));
     if std::env::var_os(THREADS).is_none() {
         command.env(THREADS, threads().to_string());
     }
