@@ -2,9 +2,9 @@
 
 use crate::effects;
 use crate::scenario::{Scenario, all};
-use crate::stage::Stage;
+use crate::stage::{LAST_MOMENT, Stage};
 use orlop_testkit::guard::processes;
-use orlop_testkit::{Code, Status, wait_until};
+use orlop_testkit::{Code, Status, wait_for, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -57,6 +57,8 @@ fn kill(stage: &mut Stage, scenario: &Scenario, point: &str, victim: Victim) -> 
         let stands = wait_until(STAND_LIMIT, &format!("the daemon stands there or has answered ({context})"), || {
             if is_stopped(daemon) { Some(true) } else { asked.is_finished().then_some(false) }
         });
+        // The last effects come beside the answer, or just after it.
+        let stands = stands || wait_for(LAST_MOMENT, || is_stopped(daemon).then_some(())).is_some();
         let killed = stands.then(|| {
             let all = processes();
             // By their marks alone: another test of this process has such, too.
@@ -77,6 +79,10 @@ fn kill(stage: &mut Stage, scenario: &Scenario, point: &str, victim: Victim) -> 
         }
     }
     assert!(stage.ended().is_none(), "{context}: the daemon died");
+    if killed.is_none() {
+        // One that still came by would stand there for ever.
+        stage.start_daemon(None);
+    }
     stage.clear();
     let leaks = stage.leaks();
     assert!(leaks.is_empty(), "{context}: {leaks:#?}");
