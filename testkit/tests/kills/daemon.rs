@@ -52,8 +52,9 @@ fn times(stage: &mut Stage, scenario: &Scenario, points: &[String]) -> BTreeMap<
     let rules: Vec<String> = points.iter().map(|point| format!("{point}@*=hold:0")).collect();
     stage.start_daemon(Some(&rules.join(";")));
     (scenario.act)(stage).unwrap_or_else(|status| panic!("{context}: {status}"));
-    // Some effects come after the answer.
-    std::thread::sleep(LAST_MOMENT);
+    // Some effects come after the answer; nobody dies of them.
+    let ended = orlop_testkit::wait_for(LAST_MOMENT, || stage.ended());
+    assert_eq!(ended, None, "{context}: the daemon died");
     let said = stage.lab.node.log().split_off(said_before);
     end(stage, scenario, &context);
     let count = |point: &String| {
