@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How long what a store has under way may hold its lock after the store was dropped.
 const REOPEN_LIMIT: Duration = Duration::from_secs(5);
+/// Longest that freeing what was removed may take.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A registry and a store in a folder; everything goes when dropped.
 pub struct Bench {
@@ -72,9 +74,23 @@ impl Bench {
     /// Waits until the trash is empty: nothing half-done stays either.
     #[track_caller]
     pub fn settled(&self) {
-        orlop_testkit::wait_until(std::time::Duration::from_secs(10), "trash and ingest are empty", || {
+        wait_until(SETTLE_LIMIT, "trash and ingest are empty", || {
             (self.inside("trash").is_empty() && self.inside("ingest").is_empty()).then_some(())
         });
+    }
+
+    /// Waits until the store counts nothing any more: what was in the trash counts a moment longer than its files are there.
+    pub async fn counts_nothing(&self) {
+        let nothing = async {
+            loop {
+                let usage = self.store.usage().await.unwrap();
+                if (usage.bytes, usage.inodes) == (0, 0) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SETTLE_LIMIT, nothing).await.expect("the store still counts what it removed");
     }
 }
 
