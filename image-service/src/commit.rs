@@ -23,12 +23,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Everything a pull has learned, before its layers.
+///
+/// As long as any step has it, nothing that it needs is removed: also a step on a thread of its own, which goes on when the
+/// pull is left, and whose end nobody waits for.
 pub(crate) struct Fetched {
     pub(crate) reference: Reference,
     /// The one that was asked for first, the manifest last.
     pub(crate) documents: Vec<Document>,
     pub(crate) config_digest: Digest,
     pub(crate) config: ParsedConfig,
+    _lease: Lease,
 }
 
 /// What will be stacked for a container.
@@ -45,7 +49,7 @@ pub(crate) struct Ingest {
     shared: Arc<Shared>,
 }
 
-/// Keeps layers and content while a pull needs them.
+/// Keeps layers and content while something needs them that no record names yet.
 pub(crate) struct Lease {
     digests: Vec<Digest>,
     shared: Arc<Shared>,
@@ -54,10 +58,17 @@ pub(crate) struct Lease {
 // === impl Fetched ===
 
 impl Fetched {
-    /// Returns everything that must stay while the pull goes on.
-    pub(crate) fn needs(&self) -> Vec<Digest> {
-        let documents = self.documents.iter().map(|document| &document.digest);
-        documents.chain(&self.config.diff_ids).chain([&self.config_digest]).cloned().collect()
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        reference: Reference,
+        documents: Vec<Document>,
+        config_digest: Digest,
+        config: ParsedConfig,
+    ) -> Self {
+        let digests = documents.iter().map(|document| &document.digest);
+        let needs = digests.chain(&config.diff_ids).chain([&config_digest]).cloned().collect();
+        let lease = Lease::new(shared, needs);
+        Self { reference, documents, config_digest, config, _lease: lease }
     }
 }
 

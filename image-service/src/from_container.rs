@@ -43,8 +43,7 @@ async fn run(shared: &Arc<Shared>, wanted: Commit) -> Result<ImageId, Failure> {
     let owner = wanted.owner.clone();
     // Held from before it is there until the record names it.
     let packed = async { Ok(shared.walking(move |shared| packed(shared, &wanted)).await?) };
-    let (fetched, lease) = shared.around(Part::KeepLayers, packed).await?;
-    let fetched = Arc::new(fetched);
+    let fetched = Arc::new(shared.around(Part::KeepLayers, packed).await?);
     let keep = Arc::clone(&fetched);
     let content = async { Ok(shared.blocking(move |shared| shared.keep_content(&keep)).await?) };
     shared.around(Part::KeepContent, content).await?;
@@ -55,9 +54,7 @@ async fn run(shared: &Arc<Shared>, wanted: Commit) -> Result<ImageId, Failure> {
     let names = Vec::from_iter(name);
     let commit =
         async { Ok(shared.blocking(move |shared| shared.record_made(&fetched, &stack, &names, &owner)).await?) };
-    let id = shared.around(Part::Commit, commit).await?;
-    drop(lease);
-    Ok(id)
+    shared.around(Part::Commit, commit).await
 }
 
 fn reference(name: &str) -> Result<Reference, Error> {
@@ -65,7 +62,7 @@ fn reference(name: &str) -> Result<Reference, Error> {
 }
 
 /// Packs and unpacks the layer, and composes the config.
-fn packed(shared: &Arc<Shared>, wanted: &Commit) -> Result<(Fetched, Lease), Error> {
+fn packed(shared: &Arc<Shared>, wanted: &Commit) -> Result<Fetched, Error> {
     let container = shared.container(&wanted.container)?;
     let missing = || Error::Missing { what: format!("the image {} that it was made from", container.image) };
     let base = shared.index().get(&container.image).cloned().ok_or_else(missing)?;
@@ -74,16 +71,13 @@ fn packed(shared: &Arc<Shared>, wanted: &Commit) -> Result<(Fetched, Lease), Err
     if let Some(gone) = base.record.layers.iter().find(|layer| !shared.has_layer(layer)) {
         return Err(Error::Missing { what: format!("layer {gone} of its image") });
     }
-    let (diff_id, leases) = keep_upper(shared, wanted, of_base)?;
+    let (diff_id, _leases) = keep_upper(shared, wanted, of_base)?;
     let bytes = config(&base.image.config_json, wanted, &diff_id)?;
     let digest = digest_of(&bytes);
     let layers = base.record.layers.len() + 1;
     let config = ParsedConfig::parse(&digest, bytes, layers, &Platform::of_node())?;
     let name = wanted.name.clone().unwrap_or_else(|| "unnamed".to_owned());
-    let fetched = Fetched { reference: reference(&name)?, documents: Vec::new(), config_digest: digest, config };
-    let lease = Lease::new(shared, fetched.needs());
-    drop(leases);
-    Ok((fetched, lease))
+    Ok(Fetched::new(shared, reference(&name)?, Vec::new(), digest, config))
 }
 
 /// Makes a layer of what a container wrote, and returns its diff id, and what keeps it.

@@ -1,6 +1,6 @@
 //! Pulls an image: manifest, config and layers, then the record that makes them an image.
 
-use crate::commit::{Fetched, Lease};
+use crate::commit::Fetched;
 use crate::credentials::{Fingerprint, fingerprint};
 use crate::error::Error;
 use crate::flights::Boarded;
@@ -82,11 +82,8 @@ async fn run(shared: &Arc<Shared>, wanted: &Wanted, board: &PullBoard) -> Result
     let node = Platform::of_node();
     let config_blob = manifest.config.clone();
     let parsed = ParsedConfig::parse(&config_blob.digest, config, manifest.layers.len(), &node)?;
-    let fetched =
-        Fetched { reference: reference.clone(), documents, config_digest: config_blob.digest, config: parsed };
     // From here on nothing that this image needs is removed, also if another image that has it is.
-    let lease = Lease::new(shared, fetched.needs());
-    let fetched = Arc::new(fetched);
+    let fetched = Arc::new(Fetched::new(shared, reference.clone(), documents, config_blob.digest, parsed));
     let keep = Arc::clone(&fetched);
     let content = async { Ok(shared.blocking(move |shared| shared.keep_content(&keep)).await?) };
     shared.around(Part::KeepContent, content).await?;
@@ -98,9 +95,7 @@ async fn run(shared: &Arc<Shared>, wanted: &Wanted, board: &PullBoard) -> Result
     shared.around(Part::Flush, async { Ok(shared.flusher.flush(&shared.disk).await?) }).await?;
     let owner = owner.clone();
     let commit = async { Ok(shared.blocking(move |shared| shared.commit(&fetched, &stack, &owner)).await?) };
-    let pulled = shared.around(Part::Commit, commit).await?;
-    drop(lease);
-    Ok(pulled)
+    shared.around(Part::Commit, commit).await
 }
 
 async fn connect(shared: &Arc<Shared>, reference: &Reference, credentials: &Credentials) -> Result<Remote, Error> {

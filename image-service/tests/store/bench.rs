@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How long what a store has under way may hold its lock after the store was dropped.
 const REOPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Longest that freeing what was removed may take.
-const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+pub const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A registry and a store in a folder; everything goes when dropped.
 pub struct Bench {

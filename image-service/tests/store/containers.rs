@@ -1,6 +1,6 @@
 //! Root file systems: what a container sees, and who keeps what alive.
 
-use crate::bench::{Bench, container, image, listing, refused, remove, within};
+use crate::bench::{Bench, SETTLE_LIMIT, container, image, listing, refused, remove, within};
 use orlop_model::ErrorKind;
 use orlop_model::ports::Images;
 use orlop_testkit::Tree;
@@ -241,7 +241,17 @@ async fn what_a_container_wrote_is_counted_until_its_layer_is_dropped() {
     let mount = rootfs_of(&bench, "c", "x:1").await;
     fs::write(within(&mount, "written"), vec![1; 1 << 20]).unwrap();
     let ids = [container("nobody"), container("c")];
-    let usage = bench.store.layer_usage(&ids).await.unwrap();
+    let counted = async {
+        loop {
+            // A disk that takes its time is not waited for: none is counted yet.
+            let usage = bench.store.layer_usage(&ids).await.unwrap();
+            if usage[1].is_some() {
+                return usage;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let usage = tokio::time::timeout(SETTLE_LIMIT, counted).await.expect("it is counted in the end");
     let [None, Some(usage)] = usage.as_slice() else { panic!("{usage:?}") };
     assert!(usage.bytes >= 1 << 20 && usage.bytes < 2 << 20, "{usage:?}");
     assert_eq!(usage.inodes, 2);

@@ -7,6 +7,7 @@ mod contract;
 mod crash;
 mod files;
 mod hostile;
+mod left;
 mod pulls;
 mod servers;
 mod speed;

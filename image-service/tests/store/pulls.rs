@@ -1,14 +1,11 @@
 //! Pull, list, find, remove.
 
-use crate::bench::{Bench, container, image, pull, refused, remove, request, tree};
-use crate::servers::{Fake, partial, reply};
+use crate::bench::{Bench, container, image, pull, refused, remove, tree};
 use orlop_model::image_removal::Removed;
-use orlop_model::ports::{Images, PullListener};
-use orlop_model::pull::{LayerStage, PullProgress};
+use orlop_model::ports::Images;
 use orlop_model::{ErrorKind, ImageId};
-use orlop_testkit::image_builder::{Compression, Format, ImageBuilder, digest, push_index};
+use orlop_testkit::image_builder::{Compression, Format, ImageBuilder, push_index};
 use orlop_testkit::registry::Registry;
-use orlop_testkit::wait_until;
 use serde_json::json;
 
 #[tokio::test]
@@ -211,27 +208,6 @@ async fn identical_pulls_ask_the_registry_once() {
     assert_eq!(asked(format!("blobs/{digest}")), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pull_that_nobody_waits_for_is_cancelled_and_leaves_nothing() {
-    let bench = Bench::new();
-    // A server that never answers the layer: the pull can only end by being left.
-    let built = image(&[&[("a", "1")]]);
-    let silent = crate::servers::Fake::start(vec![
-        ("/manifests/", crate::servers::reply(200, &built.media_type, &built.manifest)),
-        (&built.id(), crate::servers::reply(200, "application/octet-stream", &built.config)),
-        ("/blobs/", crate::servers::partial(&built.layers[0])),
-    ]);
-    let name = format!("{}/x:1", silent.host());
-    let left = tokio::time::timeout(std::time::Duration::from_millis(300), pull(&bench.store, &name)).await;
-    assert!(left.is_err(), "it can't have succeeded: {left:?}");
-    bench.settled();
-    for folder in ["layers", "content", "images"] {
-        orlop_testkit::wait_until(std::time::Duration::from_secs(5), "what was begun is gone", || {
-            bench.inside(folder).is_empty().then_some(())
-        });
-    }
-}
-
 #[tokio::test]
 async fn names_that_cannot_be_are_refused() {
     let bench = Bench::new();
@@ -268,52 +244,4 @@ async fn unknown_image_can_not_be_prepared() {
     let id = ImageId(orlop_model::Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap());
     refused(bench.store.prepare(&container("c"), &id).await, ErrorKind::NotFound, &["pull it first"]);
     assert!(bench.inside("containers").is_empty());
-}
-
-/// Tells a test what it hears.
-struct Teller(tokio::sync::watch::Sender<PullProgress>);
-
-impl PullListener for Teller {
-    fn hear(&self, progress: &PullProgress) {
-        self.0.send_replace(progress.clone());
-    }
-}
-
-#[tokio::test]
-async fn pull_that_nobody_waits_for_any_more_leaves_nothing_behind() {
-    let bench = Bench::new();
-    let built = image(&[&[("a", "1")], &[("b", "2")]]);
-    // The first layer comes whole, the second one stops in the middle.
-    let server = Fake::start(vec![
-        ("/manifests/", reply(200, &built.media_type, &built.manifest)),
-        (&built.id(), reply(200, "application/octet-stream", &built.config)),
-        (&digest(&built.layers[0]), reply(200, "application/octet-stream", &built.layers[0])),
-        (&digest(&built.layers[1]), partial(&built.layers[1])),
-    ]);
-    let (teller, mut heard) = tokio::sync::watch::channel(PullProgress::default());
-    let request = request(&format!("{}/x:1", server.host()));
-    let (store, asked) = (bench.store.clone(), request.clone());
-    let pull = tokio::spawn(async move { store.pull(&asked, &Teller(teller)).await });
-    let half = built.layers[1].len() as u64 / 2;
-    let stuck = |progress: &PullProgress| {
-        let stages: Vec<_> = progress.layers.iter().map(|layer| layer.stage).collect();
-        let total = built.layers[1].len() as u64;
-        stages == [LayerStage::Complete, LayerStage::Downloading { bytes: half, total }]
-    };
-    heard.wait_for(stuck).await.unwrap();
-    // Another one joins and hears at once how far it is.
-    let (teller, mut joined) = tokio::sync::watch::channel(PullProgress::default());
-    let store = bench.store.clone();
-    let second = tokio::spawn(async move { store.pull(&request, &Teller(teller)).await });
-    joined.wait_for(stuck).await.unwrap();
-    pull.abort();
-    assert!(pull.await.unwrap_err().is_cancelled());
-    assert!(!bench.inside("ingest").is_empty(), "the second one still waits");
-    second.abort();
-    assert!(second.await.unwrap_err().is_cancelled());
-    bench.settled();
-    wait_until(std::time::Duration::from_secs(10), "nothing is kept", || {
-        let kept = ["layers", "content", "images"].iter().all(|folder| bench.inside(folder).is_empty());
-        kept.then_some(())
-    });
 }
