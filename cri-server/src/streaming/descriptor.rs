@@ -5,6 +5,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Takes what a terminal says once nobody has its other side for the end; pty(7), tty_ldisc.
+fn end_of_terminal(read: io::Result<usize>) -> io::Result<usize> {
+    match read {
+        Err(wrong) if wrong.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(0),
+        result => result,
+    }
+}
+
 /// A descriptor that does not block.
 #[derive(Debug)]
 pub(crate) struct Descriptor(AsyncFd<OwnedFd>);
@@ -25,11 +33,13 @@ impl Descriptor {
     pub(crate) async fn read(&self, space: &mut [u8]) -> io::Result<usize> {
         let read =
             self.0.async_io(Interest::READABLE, |descriptor| Ok(rustix::io::read(descriptor.as_fd(), &mut *space)?));
-        match read.await {
-            // What a terminal says once nobody has its other side; pty(7), tty_ldisc.
-            Err(wrong) if wrong.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(0),
-            result => result,
-        }
+        end_of_terminal(read.await)
+    }
+
+    /// Reads what is there without waiting for more, also of a terminal what the kernel has not brought us yet (`n_tty_read`
+    /// does so before it says that there is nothing); 0 at the end.
+    pub(crate) fn read_now(&self, space: &mut [u8]) -> io::Result<usize> {
+        end_of_terminal(Ok(rustix::io::retry_on_intr(|| rustix::io::read(self.0.get_ref().as_fd(), &mut *space))?))
     }
 
     /// Writes all of the bytes.

@@ -25,8 +25,8 @@ use tracing::debug;
 /// How much is copied at a time.
 const COPY_BYTES: usize = 16 << 10;
 /// How long output may be silent, after the program's end, until there is no more of it. What the program wrote lies ready
-/// then, but for a terminal's, which the kernel hands over by the way. Programs it left behind may keep the output open for
-/// good; nobody waits for them.
+/// then, also a terminal's, for who reads it. Programs it left behind may keep the output open for good; nobody waits for
+/// them.
 const SILENCE: Duration = Duration::from_millis(100);
 
 /// What a stream is for; the value of the header `streamtype`.
@@ -129,7 +129,10 @@ async fn copy_out(from: Option<OwnedFd>, to: Option<Outgoing>, mut over: watch::
         let mut space = vec![0; COPY_BYTES];
         loop {
             let read = if *over.borrow_and_update() {
-                timeout(SILENCE, from.read(&mut space)).await.unwrap_or(Ok(0))
+                match timeout(SILENCE, from.read(&mut space)).await {
+                    Ok(read) => read,
+                    Err(_) => from.read_now(&mut space),
+                }
             } else {
                 tokio::select! {
                     read = from.read(&mut space) => read,

@@ -38,6 +38,15 @@ impl Pipe {
         }
     }
 
+    /// Reads what is there without waiting for more, also of a terminal what the kernel has not brought us yet (`n_tty_read`
+    /// does so before it says that there is nothing); 0 at the end.
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut *buffer)) {
+            Err(Errno::IO) => Ok(0),
+            read => Ok(read?),
+        }
+    }
+
     /// Writes all of it.
     pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {

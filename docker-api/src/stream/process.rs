@@ -5,8 +5,10 @@ use super::detach::{DetachKeys, Passed};
 use super::frame::Framing;
 use super::pipe::Pipe;
 use crate::logs::line::Stream;
+use bytes::{Buf, Bytes};
 use orlop_model::error::Result;
 use orlop_model::ports::{ExecEnded, OpenExec, internal};
+use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -36,7 +38,7 @@ pub(crate) async fn carry(open: OpenExec, client: Option<Client>) -> Result<Carr
     // Dropped when its sender has no more to say: the program reads the end.
     let mut takes = tokio::spawn(take(input, stdin, keys));
     let mut is_taking = true;
-    let mut gives = Gives { stdout, stderr, output, framing };
+    let mut gives = Gives { stdout, stderr, output, framing, piece: Bytes::new() };
     let mut ended = ended;
     let ended: ExecEnded = loop {
         tokio::select! {
@@ -52,7 +54,7 @@ pub(crate) async fn carry(open: OpenExec, client: Option<Client>) -> Result<Carr
             },
         }
     };
-    while tokio::time::timeout(SILENCE, gives.step()).await.unwrap_or(false) {}
+    gives.rest().await;
     takes.abort();
     if let Some(why) = &ended.never_started {
         gives.say(&format!("OCI runtime exec failed: exec failed: unable to start container process: {why}\r\n")).await;
@@ -66,11 +68,36 @@ struct Gives {
     stderr: Option<Pipe>,
     output: Option<Output>,
     framing: Framing,
+    /// What was read and is not with the client yet: a step may be dropped at any time, and nothing may be lost by that.
+    piece: Bytes,
 }
 
 impl Gives {
-    /// Hands on what comes next; false when both streams have ended.
+    /// Hands on what comes next; false when both streams have ended. May be dropped, and called again.
     async fn step(&mut self) -> bool {
+        self.hand_on().await;
+        let more = self.read().await;
+        self.hand_on().await;
+        more
+    }
+
+    /// Hands on what an ended program has left in its streams, however slow the client.
+    async fn rest(&mut self) {
+        loop {
+            self.hand_on().await;
+            let more = match tokio::time::timeout(SILENCE, self.read()).await {
+                Ok(more) => more,
+                // The kernel brings a terminal's last words by the way, unless somebody reads.
+                Err(_) => self.read_now(),
+            };
+            if !more {
+                return self.hand_on().await;
+            }
+        }
+    }
+
+    /// Reads the next piece; false when both streams have ended. May be dropped.
+    async fn read(&mut self) -> bool {
         if self.stdout.is_none() && self.stderr.is_none() {
             return false;
         }
@@ -78,7 +105,6 @@ impl Gives {
         let (stream, read) = tokio::select! {
             read = read(self.stdout.as_ref(), &mut out) => (Stream::Stdout, read),
             read = read(self.stderr.as_ref(), &mut err) => (Stream::Stderr, read),
-            else => return false,
         };
         let (end, buffer) = match stream {
             Stream::Stdout => (&mut self.stdout, out),
@@ -86,23 +112,39 @@ impl Gives {
         };
         match read {
             0 => *end = None,
-            read => {
-                let piece = self.framing.frame(stream, &buffer[..read]);
-                self.send(&piece).await;
-            }
+            read => self.piece = self.framing.frame(stream, &buffer[..read]),
         }
         self.stdout.is_some() || self.stderr.is_some()
     }
 
-    /// A client that has gone is forgotten; the program is read on, so that it never waits.
-    async fn send(&mut self, piece: &[u8]) {
-        let Some(output) = &mut self.output else { return };
+    /// Reads a piece that is there; false when there is none.
+    fn read_now(&mut self) -> bool {
+        let mut buffer = vec![0; COPY_BYTES];
+        let found =
+            [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)].into_iter().find_map(|(stream, pipe)| {
+                let read = pipe.as_ref()?.read_now(&mut buffer).ok().filter(|read| *read > 0)?;
+                Some((stream, read))
+            });
+        let Some((stream, read)) = found else { return false };
+        self.piece = self.framing.frame(stream, &buffer[..read]);
+        true
+    }
+
+    /// Sends the piece. A client that has gone is forgotten; the program is read on, so that it never waits. May be dropped.
+    async fn hand_on(&mut self) {
+        let Self { output, piece, .. } = self;
+        let Some(client) = output else { return piece.clear() };
         let sent = async {
-            output.write_all(piece).await?;
-            output.flush().await
+            while piece.has_remaining() {
+                if client.write_buf(piece).await? == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+            }
+            client.flush().await
         };
         if sent.await.is_err() {
             self.output = None;
+            self.piece.clear();
         }
     }
 
@@ -114,8 +156,8 @@ impl Gives {
     }
 
     async fn say(&mut self, text: &str) {
-        let piece = self.framing.frame(Stream::Stdout, text.as_bytes());
-        self.send(&piece).await;
+        self.piece = self.framing.frame(Stream::Stdout, text.as_bytes());
+        self.hand_on().await;
     }
 }
 
@@ -159,10 +201,47 @@ async fn take(input: Option<Input>, stdin: Option<Pipe>, mut keys: Option<Detach
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orlop_model::streams::Streams;
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use tokio::sync::oneshot;
+
+    /// Less than a piece, so that a client is always behind.
+    const IN_FLIGHT: usize = 1000;
+    /// Fits into a pipe, and is several pieces.
+    const OUTPUT_BYTES: usize = 60_000;
 
     #[tokio::test(start_paused = true)]
     async fn streams_that_have_ended_are_not_waited_for() {
-        let mut gives = Gives { stdout: None, stderr: None, output: None, framing: Framing::Raw };
+        let mut gives = Gives { stdout: None, stderr: None, output: None, framing: Framing::Raw, piece: Bytes::new() };
         assert_eq!(tokio::time::timeout(SILENCE, gives.step()).await, Ok(false));
+    }
+
+    /// Its program has ended before, and then it takes its time.
+    #[tokio::test]
+    async fn a_client_slower_than_its_program_hears_all_of_it() {
+        let (stdout, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let said: Vec<u8> = (0..OUTPUT_BYTES).map(|at| (at % 251) as u8).collect();
+        assert_eq!(rustix::io::write(&theirs, &said), Ok(OUTPUT_BYTES));
+        let (end, ended) = oneshot::channel();
+        let ended = Box::pin(async move { Ok(ended.await.unwrap()) });
+        let open = OpenExec { pid: 1, streams: Streams { stdin: None, stdout: Some(stdout), stderr: None }, ended };
+        let (mut hears, output) = tokio::io::duplex(IN_FLIGHT);
+        let client =
+            Client { input: Box::new(tokio::io::empty()), output: Box::new(output), framing: Framing::Raw, keys: None };
+        let carried = tokio::spawn(carry(open, Some(client)));
+        let mut heard = vec![0; IN_FLIGHT];
+        hears.read_exact(&mut heard).await.unwrap();
+        // Something it left behind keeps its output open.
+        end.send(ExecEnded { exit_code: 3, never_started: None }).unwrap();
+        tokio::time::sleep(2 * SILENCE).await;
+        let rest = tokio::spawn(async move {
+            hears.read_to_end(&mut heard).await.unwrap();
+            heard
+        });
+        let carried = carried.await.unwrap().unwrap();
+        assert_eq!(carried.code, 3);
+        drop(carried);
+        assert!(rest.await.unwrap() == said, "something was lost or came twice");
+        drop(theirs);
     }
 }
