@@ -9,8 +9,10 @@ use crate::kernel::raw;
 use orlop_sys::child as own;
 use orlop_sys::clone::{Birth, spawn};
 use orlop_sys::title;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitOptions, WaitStatus, wait};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// What `ps` shows.
 const NAME: &std::ffi::CStr = c"orlop-init";
@@ -19,25 +21,60 @@ const NAME: &std::ffi::CStr = c"orlop-init";
 const KILL: u64 = 1 << 5;
 
 /// What it may call.
-const CALLS: &[libc::c_long] =
-    &[libc::SYS_wait4, libc::SYS_rt_sigtimedwait, libc::SYS_kill, libc::SYS_exit, libc::SYS_exit_group];
+const CALLS: &[libc::c_long] = &[
+    libc::SYS_wait4,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_kill,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    // The last thing it does as what it was: it lets its program go.
+    libc::SYS_close_range,
+];
+
+/// Where what holds its program back is kept while everything else is closed.
+const HOLD: i32 = 0;
 
 /// Status of an init that can't go on; its program ends with it where it is the first process of a namespace.
 const LOST: u8 = 255;
 
 /// Starts `program` in a child, and serves as its init. Returns the status to end with.
+///
+/// The program is held back until nothing of the shim is left in its init: it may be one that traces others.
 pub(crate) fn be_above(program: impl FnOnce() -> u8) -> Result<u8, Errno> {
     // Before the clone, so that none is lost; the program's mask is emptied before it runs.
     raw(own::block_signals())?;
     // Where it is not the first process of a namespace, orphans come to it all the same.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let child = raw(spawn(&Birth::default(), program))?;
+    let (held, hold) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut hold = Some(hold);
+    let child = spawn(&Birth::default(), || {
+        // Its own copy: else it would hold itself back.
+        hold = None;
+        // Nothing is ever written: what comes is the end.
+        match retry_on_intr(|| rustix::io::read(&held, &mut [0; 1])) {
+            Ok(0) => program(),
+            _ => LOST,
+        }
+    });
+    let program = raw(child)?.pid;
+    if let Err(errno) = give_up_all(hold.as_ref()) {
+        // Before it could go on without an init.
+        let _ = own::send_signal(program, libc::SIGKILL as u8);
+        return Err(errno);
+    }
+    Ok(serve(program))
+}
+
+/// Gives up everything of the shim's. `hold` is closed last.
+fn give_up_all(hold: Option<&OwnedFd>) -> Result<(), Errno> {
     let _ = rustix::thread::set_name(NAME);
     // The shim's words name folders of the node.
     title::replace(NAME);
-    raw(own::close_from(0))?;
+    let hold = hold.ok_or(Errno::BADF)?;
+    raw(own::place(hold.as_fd(), HOLD))?;
+    raw(own::close_from(HOLD as u32 + 1))?;
     raw(lock_down(KILL, &Calls::new(CALLS)))?;
-    Ok(serve(child.pid))
+    raw(own::close_from(HOLD as u32))
 }
 
 fn serve(program: u32) -> u8 {
