@@ -84,11 +84,11 @@ impl Registry {
             let address = inside(&options, || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr())??;
             configure(folder.path(), &storage, address, &options)?;
             let mut process = spawn(folder.path(), &options)?;
+            // By its own word: another program may have got the port meanwhile, and would take a connection too.
+            let listens = format!("listening on {address}");
+            let says = || fs::read_to_string(folder.path().join("log")).is_ok_and(|log| log.contains(&listens));
             let ready = wait_for(READY_LIMIT, || match process.try_wait() {
-                Ok(None) => {
-                    let listens = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
-                    inside(&options, listens).unwrap_or(false).then_some(true)
-                }
+                Ok(None) => says().then_some(true),
                 Ok(Some(_)) | Err(_) => Some(false),
             });
             if ready == Some(true) {

@@ -26,7 +26,7 @@ pub async fn what_is_over_is_not_waited_for(clock: Arc<impl Clock>) {
     for over in [Timestamp(i64::MIN), Timestamp(0), before] {
         clock.sleep_until(over).await;
     }
-    assert!(clock.now().since(before) < Duration::from_millis(500), "it took from {before:?} to {:?}", clock.now());
+    assert!(clock.now().since(before) < Duration::from_secs(5), "it took from {before:?} to {:?}", clock.now());
 }
 
 /// Who is woken for a time may rely on it: timers carry the time they were set for.

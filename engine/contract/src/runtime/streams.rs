@@ -1,6 +1,6 @@
 //! Contracts of [`Runtime`](orlop_model::ports::Runtime) about streams, and about what is inside a container.
 
-use super::{Program, RuntimeGround, clear, raise, start, start_with};
+use super::{Program, RuntimeGround, clear, raise, start, start_with, wait_ended};
 use crate::objects::{container_id, sandbox, sandbox_id};
 use crate::wait_for;
 use orlop_model::container::{ContainerSpec, Resources, Stdin};
@@ -180,6 +180,8 @@ pub async fn a_client_hears_a_container_and_is_heard(mut ground: impl RuntimeGro
     ground.runtime().kill(&pod, &id).await.unwrap();
     drop(again.streams.stdin);
     assert_eq!(read_all(again.streams.stdout.unwrap()).await, "");
+    // Its streams end a moment before it does.
+    wait_ended(&ground, &id).await;
     let late = ground.runtime().attach(&pod, &id, ALL).await.unwrap_err();
     assert_eq!(late.kind, ErrorKind::WrongState, "{late}");
     clear(&ground, &pod).await;
