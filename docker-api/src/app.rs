@@ -154,9 +154,8 @@ impl App {
 
     /// Forgets a container that is gone.
     pub(crate) fn forget(&self, id: &ContainerId) {
-        self.names.release_all(id);
+        self.release(id);
         self.execs.forget(id);
-        self.volumes.release(id);
         lock(&self.after).retain(|(there, ..)| there != id);
         self.forget_files(id);
     }
@@ -180,9 +179,14 @@ impl App {
     /// Removes a container. Its name is free when this returns.
     pub(crate) async fn remove(&self, found: &Found, force: Force) -> Result<()> {
         self.facade.remove_container(found.id(), force).await?;
-        self.names.release_all(found.id());
-        self.volumes.release(found.id());
+        self.release(found.id());
         Ok(())
+    }
+
+    /// Gives back what others may want of a container that is gone. Who is told that it is gone may rely on it.
+    pub(crate) fn release(&self, id: &ContainerId) {
+        self.names.release_all(id);
+        self.volumes.release(id);
     }
 
     /// Copies what a container's image has into those of its volumes that are empty, once.

@@ -110,6 +110,8 @@ pub(crate) struct Shim {
     pub(crate) alive: bool,
     /// It does not answer.
     pub(crate) silent: bool,
+    /// How long it takes to be seen.
+    pub(crate) slow: Duration,
     /// Taken down: only ends are left, for whoever has not heard of them.
     pub(crate) dropped: bool,
     pub(crate) tasks: BTreeMap<ContainerId, Task>,
@@ -338,6 +340,13 @@ impl World {
         shim.silent = silent;
         if silent {
             node.tally.hit(Fault::ShimSilent);
+        }
+    }
+
+    /// Lets a shim take this long when it is asked what it runs.
+    pub fn slow_down(&self, sandbox: &SandboxId, slow: Duration) {
+        if let Some(shim) = self.node().shims.get_mut(sandbox) {
+            shim.slow = slow;
         }
     }
 

@@ -88,7 +88,7 @@ impl World {
         }
         if !shim.dropped && !ends.is_empty() {
             let tasks = ends.iter().map(|(id, ended)| (id.clone(), Task::Ended(ended.clone()))).collect();
-            node.shims.insert(id.clone(), Shim { alive: false, silent: false, dropped: true, tasks });
+            node.shims.insert(id.clone(), Shim { dropped: true, tasks, ..Shim::default() });
         }
         ends
     }
@@ -154,7 +154,10 @@ impl Runtime for World {
     fn observe<'a>(&'a self, id: &'a SandboxId) -> Answer<'a, Result<Observed>> {
         Box::pin(async move {
             self.effect("observe").await?;
-            let silent = self.node().shims.get(id).is_some_and(|shim| shim.silent);
+            let (silent, slow) = self.node().shims.get(id).map(|shim| (shim.silent, shim.slow)).unwrap_or_default();
+            if !slow.is_zero() {
+                tokio::time::sleep(slow).await;
+            }
             if silent {
                 tokio::time::sleep(crate::SILENT_ASK).await;
                 return Err(Failure::new(ErrorKind::TimedOut, "the shim does not answer"));

@@ -1,7 +1,9 @@
 //! Takes up where the last daemon left off: loads the records, asks every shim, reconciles, and feeds the drivers.
 //!
 //! The drivers listen before the shims are asked: a shim reports from then on, and no report may be lost. A shim that does
-//! not answer in time holds up nobody: its containers are lost until it does. What has no record is swept beside requests.
+//! not answer in time holds up nobody: its containers are lost until it does, which a kubelet takes for a reason to start
+//! them anew. So on a busy node, where answers are late but come, they are waited for. What has no record is swept beside
+//! requests.
 
 use crate::driver::{Driver, Message, unwritten_container, unwritten_sandbox};
 use crate::engine::{Mail, Node};
@@ -18,13 +20,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{error, info, warn};
 
 /// Shims asked at a time: all of a full node (110 pods), with room; more would only wait for each other in the adapter.
 const OBSERVE_AT_ONCE: usize = 128;
-/// How long the start waits for shims. A living one answers within milliseconds; requests are to be served within a second.
+/// How long the start waits for a shim when no other answers either. A living one answers within milliseconds; requests are to
+/// be served within a second.
 const OBSERVE_WITHIN: Duration = Duration::from_millis(500);
+/// How long it waits at most, while answers keep coming.
+const OBSERVE_MAX: Duration = Duration::from_secs(5);
 
 /// What recovery found and did.
 #[derive(Clone, Debug, Default)]
@@ -102,40 +108,50 @@ async fn leftovers(node: &Node) -> Result<World> {
 
 /// Asks every shim at once, and returns what those say that answer in time.
 async fn observe(node: &Node, loaded: &Loaded) -> BTreeMap<SandboxId, Observed> {
+    let clock = &node.ports.clock;
     let places = Arc::new(Semaphore::new(OBSERVE_AT_ONCE));
-    let mut answers = Vec::new();
+    // Holds one answer of each at most.
+    let (answer, mut answers) = mpsc::unbounded_channel();
     for (asked, _) in &loaded.sandboxes {
-        let (answer, answered) = oneshot::channel();
-        let ask = ask_until_answered(node.clone(), asked.id.clone(), Arc::clone(&places), answer);
-        node.ports.clock.spawn("ask shim", Box::pin(ask));
-        answers.push((asked.id.clone(), answered));
+        let ask = ask_until_answered(node.clone(), asked.id.clone(), Arc::clone(&places), answer.clone());
+        clock.spawn("ask shim", Box::pin(ask));
     }
-    let mut late = node.ports.clock.sleep_until(node.ports.clock.now().plus(OBSERVE_WITHIN));
-    let mut over = false;
+    drop(answer);
+    let begun = clock.now();
     let mut observed = BTreeMap::new();
-    for (id, mut answered) in answers {
-        if !over {
-            tokio::select! {
-                biased;
-                answer = &mut answered => {
-                    observed.extend(answer.ok().map(|seen| (id, seen)));
-                    continue;
+    let mut late = clock.sleep_until(begun.plus(OBSERVE_WITHIN));
+    loop {
+        tokio::select! {
+            biased;
+            answer = answers.recv() => match answer {
+                Some((id, seen)) => {
+                    observed.insert(id, seen);
+                    late = clock.sleep_until(clock.now().plus(OBSERVE_WITHIN).min(begun.plus(OBSERVE_MAX)));
                 }
-                () = &mut late => over = true,
-            }
+                // All have answered, or are gone.
+                None => break,
+            },
+            () = &mut late => break,
         }
-        match answered.try_recv() {
-            Ok(seen) => drop(observed.insert(id, seen)),
-            Err(_) => {
-                warn!(sandbox = %id, after_ms = OBSERVE_WITHIN.as_millis(), "the shim does not answer; it is asked on");
-            }
-        }
+    }
+    // From here on who answers tells the driver; what came until here counts.
+    answers.close();
+    while let Ok((id, seen)) = answers.try_recv() {
+        observed.insert(id, seen);
+    }
+    for (asked, _) in loaded.sandboxes.iter().filter(|(asked, _)| !observed.contains_key(&asked.id)) {
+        warn!(sandbox = %asked.id, after = ?clock.now().since(begun), "the shim does not answer; it is asked on");
     }
     observed
 }
 
 /// Asks a shim until it answers, or its sandbox is gone. Its driver hears an answer that comes too late for the start.
-async fn ask_until_answered(node: Node, id: SandboxId, places: Arc<Semaphore>, answer: oneshot::Sender<Observed>) {
+async fn ask_until_answered(
+    node: Node,
+    id: SandboxId,
+    places: Arc<Semaphore>,
+    answer: mpsc::UnboundedSender<(SandboxId, Observed)>,
+) {
     let mut failures = 0;
     while let Some((_, inbox)) = node.registry.sandbox(&id) {
         // Never closed: who asks owns it.
@@ -144,7 +160,7 @@ async fn ask_until_answered(node: Node, id: SandboxId, places: Arc<Semaphore>, a
         drop(place);
         match seen {
             Ok(seen) => {
-                if let Err(late) = answer.send(seen) {
+                if let Err(SendError((id, late))) = answer.send((id, seen)) {
                     info!(sandbox = %id, "the shim answers at last");
                     drop(inbox.send(Message::Answered(late)));
                 }

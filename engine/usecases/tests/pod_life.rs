@@ -280,6 +280,31 @@ async fn silent_shims_hold_up_no_start_and_lose_no_pod() {
     assert_eq!(ended.exit, Exit::Code { code: 7, oom: false });
 }
 
+/// A kubelet starts what is lost anew.
+#[tokio::test(start_paused = true)]
+async fn shims_that_are_late_are_waited_for_while_answers_keep_coming() {
+    let world = world(19, 0);
+    let first = node(&world, CRI).await;
+    let mut pods = Vec::new();
+    for n in 0..10 {
+        let sandbox = first.run_sandbox(pod(&format!("p{n}"))).await.unwrap();
+        let id = first.create_container(container(&sandbox, "c")).await.unwrap();
+        first.start_container(&id).await.unwrap();
+        // All but the last two answer, 400 ms one after another; the last but one is too late then, and so is the last.
+        let late = if n < 8 { 400 * (n + 1) } else { 1000 * n };
+        world.slow_down(&sandbox, Duration::from_millis(late));
+        pods.push(id);
+    }
+    let world = world.kill_daemon();
+    let before = tokio::time::Instant::now();
+    let (engine, recovered) = Engine::start(world.ports()).await.unwrap();
+    assert_eq!(recovered.silent, 2);
+    assert!(before.elapsed() < Duration::from_secs(5), "served after {:?}", before.elapsed());
+    let second = engine.facade(namespace(), CRI);
+    let lost: Vec<_> = pods.iter().map(|id| matches!(state(&second, id), ContainerState::Lost(_))).collect();
+    assert_eq!(lost, [[false; 5], [false, false, false, true, true]].concat());
+}
+
 /// The shim takes a second start of a task it still knows for the first one repeated.
 #[tokio::test(start_paused = true)]
 async fn a_container_that_is_started_again_at_once_runs_anew() {

@@ -11,6 +11,7 @@ use futures_util::stream;
 use hyper::StatusCode;
 use orlop_model::Timestamp;
 use serde_json::json;
+use std::sync::Arc;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +33,22 @@ pub(crate) fn answer(call: &Call) -> Answered {
     };
     let found = find::container(&call.app, call.name())?;
     // From before the head is sent: the client starts the container when it has read it.
-    let life = Life::watch(&call.app.facade, found.id());
-    let body = stream::once(async move { Bytes::from(wait(life, condition).await) });
+    let mut life = Life::watch(&call.app.facade, found.id());
+    let (app, id) = (Arc::clone(&call.app), found.id().clone());
+    let body = stream::once(async move {
+        let answer = wait(&mut life, condition).await;
+        if life.view().is_none() {
+            // Its name and its volumes are free when the client hears of it; the relay of news may be behind.
+            drop(app.blocking(move |app| app.release(&id)).await);
+        }
+        Bytes::from(answer)
+    });
     Ok(typed(StatusCode::OK, "application/json", streamed(body)))
 }
 
-async fn wait(mut life: Life, condition: Condition) -> String {
-    let before = finished(&life);
-    while !over(&life, condition, before) {
+async fn wait(life: &mut Life, condition: Condition) -> String {
+    let before = finished(life);
+    while !over(life, condition, before) {
         life.changed().await;
     }
     life.is_down().await;

@@ -25,37 +25,36 @@ pub(crate) fn answer(call: &Call) -> Answered {
     tokio::spawn(async move {
         let now = crate::time::now();
         let mut listener = app.events.listen(since.or_else(|| until.map(|_| now)));
-        let left = until.map(|until| until.since(now));
-        let relay = async {
-            loop {
-                let event = tokio::select! {
-                    event = listener.next() => event,
-                    () = tell.closed() => return,
-                };
-                if until.is_some_and(|until| event.at > until) {
-                    return;
-                }
-                let mut line = event.shown().to_string();
-                line.push('\n');
-                if event.fits(&filters) && tell.send(Bytes::from(line)).await.is_err() {
-                    return;
-                }
+        let mut over = std::pin::pin!(passed(until.map(|until| until.since(now))));
+        loop {
+            let event = tokio::select! {
+                // What is there already is sent also when no time is left, and however slow the client.
+                biased;
+                event = listener.next() => event,
+                () = tell.closed() => return,
+                () = &mut over => return,
+            };
+            if until.is_some_and(|until| event.at > until) {
+                return;
             }
-        };
-        within(left, relay).await;
+            let mut line = event.shown().to_string();
+            line.push('\n');
+            if event.fits(&filters) && tell.send(Bytes::from(line)).await.is_err() {
+                return;
+            }
+        }
     });
     let lines = stream::unfold(told, |mut told| async move { told.recv().await.map(|line| (line, told)) });
     Ok(typed(StatusCode::OK, "application/json", streamed(lines)))
 }
 
-/// Lets something go on for a time; without one, to its end.
-async fn within(left: Option<Duration>, work: impl Future<Output = ()>) {
+/// Comes to its end when a time has passed; without one, never.
+async fn passed(left: Option<Duration>) {
     match left {
-        // What is there already is sent also when no time is left.
-        Some(left) => drop(tokio::time::timeout(left.max(FLUSH), work).await),
-        None => work.await,
+        Some(left) => tokio::time::sleep(left.max(FLUSH)).await,
+        None => std::future::pending().await,
     }
 }
 
-/// How long it may take to send what is there already.
+/// How long is waited at least for what is being told already.
 const FLUSH: Duration = Duration::from_millis(50);
