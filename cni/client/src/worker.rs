@@ -142,14 +142,17 @@ mod tests {
         let worker = idle();
         let (go, wait) = mpsc::channel::<()>();
         let (done, seen) = mpsc::channel();
+        let (begun, begins) = mpsc::channel();
         let stage = worker.stage.clone();
-        let slow = worker.run(Duration::from_millis(20), move |_| {
+        let slow = Box::new(move |_: &mut _| {
             stage.set("wait for the test");
+            begun.send(()).unwrap();
             let _ = wait.recv();
             done.send(()).unwrap();
-            Ok(())
         });
-        let error = run(slow).unwrap_err();
+        worker.jobs.as_ref().unwrap().try_send(slow).unwrap();
+        begins.recv_timeout(Duration::from_secs(5)).unwrap();
+        let error = run(worker.run(Duration::from_millis(20), |_| Ok(()))).unwrap_err();
         assert_eq!(error.kind(), orlop_model::ErrorKind::TimedOut);
         assert!(error.to_string().contains("still busy: wait for the test"), "{error}");
         drop(go);
@@ -162,13 +165,15 @@ mod tests {
         let worker = idle();
         let (go, wait) = mpsc::channel::<()>();
         let jobs = worker.jobs.clone().unwrap();
+        let (begun, begins) = mpsc::channel();
         jobs.try_send(Box::new(move |_| {
+            begun.send(()).unwrap();
             let _ = wait.recv();
         }))
         .unwrap();
-        // One more than the queue holds, since the thread may have taken the first by now.
-        let refused = (0..=QUEUE_MAX).any(|_| jobs.try_send(Box::new(|_| {})).is_err());
-        assert!(refused);
+        // From here on nothing leaves the queue.
+        begins.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!((0..QUEUE_MAX).all(|_| jobs.try_send(Box::new(|_| {})).is_ok()));
         let error = run(worker.run(Duration::from_secs(5), |_| Ok(()))).unwrap_err();
         assert_eq!(error.kind(), orlop_model::ErrorKind::Unavailable);
         drop((go, jobs));

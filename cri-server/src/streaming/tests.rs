@@ -171,7 +171,7 @@ async fn a_program_that_ends_well_is_a_success_though_its_children_keep_the_outp
     let served = Served::start().await;
     let wanted = WantedStreams { stdin: false, stdout: true, stderr: false };
     let peer = served.upgrade(shell("echo said; sleep 60 & exit 0", wanted), V4).await;
-    let mut command = Commanded::open(peer, &["error", "stdout"]).await;
+    let command = Commanded::open(peer, &["error", "stdout"]).await;
     let said = tokio::time::timeout(Duration::from_secs(30), command.rest()).await;
     let said = said.expect("nobody waits for what was left behind");
     assert_eq!(said["stdout"], "said\n");

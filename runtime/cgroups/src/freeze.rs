@@ -8,8 +8,9 @@ use crate::{Error, Leaf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long freezing may take, in milliseconds. A process in an uninterruptible wait delays it without bound.
-const WAIT_MS_MAX: u64 = 2_000;
+/// How long freezing may take, in milliseconds: every process must have had its turn on a busy node. One in an uninterruptible
+/// wait delays it without bound.
+const WAIT_MS_MAX: u64 = 5_000;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(1);

@@ -160,8 +160,10 @@ fn locked(node: &mut Node) {
 }
 
 fn joined(node: &mut Node) {
-    let world = node.world();
-    let first = node.start(&world, "exec sleep 600");
+    let mut world = node.world();
+    // No shell, which would be one for a moment.
+    world.container.process.command = ["sleep", "600"].map(str::to_owned).to_vec();
+    let first = node.start_spec(&world);
     let process = first.launched.child.pidfd.as_fd();
     let spec = exec(&world.inputs(), &script("echo host=$(uname -n); echo id=$(id -u); echo first=$(cat /proc/1/comm); echo self=$(cat /proc/self/cgroup | grep -c ':/$'); echo where=$PWD"), None).unwrap();
     let compiled = node.with_facts(|facts| compile::exec(&spec, world.container_id.as_str(), facts)).unwrap();

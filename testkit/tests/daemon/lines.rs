@@ -15,11 +15,14 @@ const LINES_PER_SECOND: usize = 10_000;
 const KILL_FROM: usize = 20_000;
 const KILL_TO: usize = 80_000;
 /// How long it stays away.
-const AWAY: Duration = Duration::from_secs(2);
+const AWAY: Duration = Duration::from_secs(3);
 /// The longest until it serves again.
 const BACK_LIMIT: Duration = Duration::from_secs(1);
-/// The longest that one write of the container may be held up, in seconds: above what a busy machine does by itself.
-const WRITE_LIMIT: &str = "0.5";
+/// The longest that one write of the container may be held up, in seconds: above what a busy machine does by itself, and less
+/// than the absence leaves when a pipe has taken what it holds, a second's lines.
+const WRITE_LIMIT: &str = "1";
+/// The longest between an end and what is told of it, ns: less than the absence.
+const TRUE_TIME_NS: i64 = 1_500_000_000;
 
 #[test]
 fn killed_daemon_loses_no_line_and_no_exit() {
@@ -49,7 +52,7 @@ fn killed_daemon_loses_no_line_and_no_exit() {
     assert_eq!(first.state(), v1::ContainerState::ContainerExited, "its first status: {first:?}");
     assert_eq!(first.exit_code, 7);
     assert!((told..back).contains(&first.finished_at), "it ended while no daemon was there: {first:?}");
-    assert!(first.finished_at - told < 500_000_000, "the true time, not that of the discovery");
+    assert!(first.finished_at - told < TRUE_TIME_NS, "the true time, not that of the discovery");
     let after = pod.container(&counter);
     assert_eq!(after.state(), v1::ContainerState::ContainerRunning);
     assert_eq!((after.started_at, after.created_at), (before.started_at, before.created_at));

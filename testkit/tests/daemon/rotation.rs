@@ -38,7 +38,7 @@ fn moved(log: &Path, turn: usize) -> PathBuf {
 fn no_line_is_lost_or_doubled_while_the_log_is_moved_away_again_and_again() {
     let lab = Lab::alone_with_image();
     let pod = Pod::run(&lab.node, "rotated");
-    let id = pod.launch("counter", &lab.image(), &["/lines", &LINES.to_string(), "10000", "0.5"]);
+    let id = pod.launch("counter", &lab.image(), &["/lines", &LINES.to_string(), "10000", "2"]);
     let log = pod.log_path("counter");
     for turn in 0..ROTATIONS {
         wait_until(PROGRAM_LIMIT, "something is written", || (fs::metadata(&log).ok()?.len() > 100_000).then_some(()));

@@ -67,7 +67,10 @@ fn pod_with_users_of_its_own_lives_as_others_do_or_is_refused() {
     pod.start(&id).unwrap();
     let page = || lab.node.ground().http_get(pod.address(), 80, "/index.html").ok();
     assert_eq!(wait_until(PROGRAM_LIMIT, "the server answers", page).1, "a page\n");
-    let lines: Vec<String> = pod.log("web").into_iter().map(|line| line.text).collect();
+    // Its server answers without the shim, which may still be about to write.
+    let written = || Some(pod.log("web")).filter(|lines| lines.len() == 4);
+    let lines: Vec<String> =
+        wait_until(PROGRAM_LIMIT, "all is logged", written).into_iter().map(|line| line.text).collect();
     let map: Vec<&str> = lines[0].split_whitespace().collect();
     assert_eq!(map, ["0", &FIRST.to_string(), &COUNT.to_string()]);
     assert_eq!(lines[1..], ["0", "0", "0"]);

@@ -50,7 +50,7 @@ fn who_attaches_later_hears_what_is_new_and_a_second_run_from_its_beginning() {
     let (lab, image) = with_image();
     let docker = lab.node.docker();
     docker.ok(["run", "-dit", "--name", "box", &image, "sh", "-c", SHELL]);
-    docker.ok(["exec", "box", "true"]);
+    wait_until(crate::wire::LIMIT, "it asks", || docker.ok(["logs", "box"]).contains("box> ").then_some(()));
     let mut late = Wire::take_over(&docker, &format!("/containers/box/{ATTACH}"), "");
     late.send(b"exit\r");
     let heard = String::from_utf8_lossy(&late.rest()).into_owned();

@@ -91,14 +91,14 @@ fn what_takes_several_steps_goes_on_when_its_client_has_gone() {
     let image = lab.image();
     lab.node.docker().ok(["pull", "-q", &image]);
     lab.node.kill();
-    lab.node.set_failpoints(Some("container.prepare-rootfs:after=hold:500; image.keep-layers:before=hold:2000"));
+    lab.node.set_failpoints(Some("container.prepare-rootfs:after=hold:500; image.keep-layers:before=hold:6000"));
     lab.node.start_again();
     let docker = lab.node.docker();
     let asked = format!(r#"{{"Image":"{image}","Cmd":["sleep","1000"],"HostConfig":{{"Binds":["data:/data"]}}}}"#);
     // Who goes before it is under way has asked for nothing.
     let goes_at = |client: Wire, effect: &str| {
         let struck = format!("failpoint effect={effect}");
-        wait_until(LIMIT, &struck, || lab.node.log_tail().contains(&struck).then_some(()));
+        wait_until(LIMIT, &struck, || lab.node.log().contains(&struck).then_some(()));
         drop(client);
     };
     goes_at(Wire::begin(&docker, "/containers/create?name=box", &asked), "container.prepare-rootfs");

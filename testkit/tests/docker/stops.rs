@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// How long a container has until it is killed: longer than it takes to kill a daemon.
-const GRACE_SECONDS: u64 = 6;
+const GRACE_SECONDS: u64 = 12;
 /// How long a container may take to hear of its stop.
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -10,8 +10,9 @@ fn events_waits_and_stats_tell_what_happens() {
     let docker = lab.node.docker();
     let image = lab.image();
     docker.ok(["pull", "-q", &image]);
-    docker.ok(["run", "-d", "--name", "box", &image, "sleep", "1000"]);
-    let wait = docker.command(["wait", "box"]).stdout(Stdio::piped()).spawn().unwrap();
+    let id = docker.ok(["run", "-d", "--name", "box", &image, "sleep", "1000"]);
+    // By what stays: it may begin to wait only when the name is another one.
+    let wait = docker.command(["wait", &id]).stdout(Stdio::piped()).spawn().unwrap();
     docker.ok(["pause", "box"]);
     assert!(docker.ok(["ps", "--format", "{{.Status}}"]).contains("(Paused)"));
     docker.ok(["unpause", "box"]);

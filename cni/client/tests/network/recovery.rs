@@ -8,6 +8,7 @@ use orlop_netlink::link::{self, Veth};
 use orlop_netlink::{Mac, address};
 use orlop_network::Ended;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 /// Where an attach died.
 #[derive(Clone, Copy, Debug)]
@@ -75,16 +76,12 @@ fn attach_that_died_anywhere_is_undone_by_detach() {
         assert_eq!(run(network.leftovers()).unwrap(), [], "{death:?}");
         drop(pod);
         assert_eq!(run(network.end()).unwrap(), Ended::Removed, "{death:?}");
-        // The namespace may take its link with it only now.
-        let mut left = node.link_names();
-        for _ in 0..200 {
-            if left == links {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            left = node.link_names();
+        // The kernel takes namespaces down one after another, and their links with them.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while node.link_names() != links {
+            assert!(Instant::now() < deadline, "{death:?}: {:?} instead of {links:?}", node.link_names());
+            std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(left, links, "{death:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Empty folders on disk and in memory: shared by a pod's containers, kept over a restart, gone with the pod.
 
-use crate::kubelet::pod::{Pod, container, with};
+use crate::kubelet::pod::{LIMIT, Pod, container, wait, with};
 use crate::kubelet::stage::Stage;
 use crate::script::{Verdict, holds, same};
 use serde_json::json;
@@ -31,14 +31,13 @@ pub fn play(stage: &Stage) -> Verdict {
         let writer = state.container("writer")?;
         (writer.restarts() == 1 && writer.running()).then_some(())
     })?;
-    same(
-        "starts that the disk remembers",
-        pod.exec("reader", &["wc", "-l", "/disk/starts"])?.trim(),
-        "2 /disk/starts",
-    )?;
+    // It runs before it writes.
+    let starts = || pod.exec("reader", &["wc", "-l", "/disk/starts"]).unwrap_or_default();
+    let written = wait(LIMIT, || Some(starts()).filter(|starts| starts.starts_with('2')))?;
+    same("starts that the disk remembers", written.unwrap_or_else(starts).trim(), "2 /disk/starts")?;
     let folder = stage.ground().join("kubelet/pods").join(state.uid());
     same("folder of the volumes", folder.join("volumes/kubernetes.io~empty-dir/disk/starts").exists(), true)?;
     pod.remove()?;
-    let gone = crate::kubelet::pod::wait(crate::kubelet::pod::LIMIT, || (!folder.exists()).then_some(()))?;
+    let gone = wait(LIMIT, || (!folder.exists()).then_some(()))?;
     gone.ok_or_else(|| format!("{} is still there", folder.display()))
 }

@@ -8,6 +8,7 @@ use flate2::read::GzDecoder;
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How many lines are written, and how many a second: rotated every few seconds for half a minute.
@@ -56,8 +57,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Reads all files of a log. Fails while the kubelet packs or removes one.
+/// Reads all files of a log. Fails while the kubelet moves, packs or removes one.
 fn whole(folder: &Path) -> Verdict<String> {
+    let inodes =
+        || files(folder).iter().map(|path| (fs::metadata(path).map(|file| file.ino()).ok(), path.clone())).collect();
+    let before: Vec<_> = inodes();
     let mut text = String::new();
     for path in files(folder) {
         let mut file = File::open(&path).map_err(|e| format!("open {}: {e}", path.display()))?;
@@ -69,5 +73,6 @@ fn whole(folder: &Path) -> Verdict<String> {
         read.map_err(|e| format!("read {}: {e}", path.display()))?;
         text.push_str(&messages(&log));
     }
-    Ok(text)
+    let after: Vec<_> = inodes();
+    if before == after { Ok(text) } else { Err(format!("{} changed meanwhile", folder.display())) }
 }

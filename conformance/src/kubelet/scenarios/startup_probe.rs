@@ -4,15 +4,19 @@ use crate::kubelet::pod::{Pod, container, with};
 use crate::kubelet::stage::Stage;
 use crate::script::{Verdict, same};
 use serde_json::json;
+use std::time::Duration;
+
+/// Several periods of the probes.
+const PROBED: Duration = Duration::from_secs(4);
 
 pub fn play(stage: &Stage) -> Verdict {
-    // The liveness probe would kill it within a second or two; it needs about five to start.
-    let slow = "sleep 5; touch /tmp/started; echo started; sleep 1000";
+    // The liveness probe would kill it within a second or two; it starts when it is told to.
+    let slow = "until [ -e /tmp/go ]; do sleep 0.1; done; touch /tmp/started; echo started; sleep 1000";
     let probe = |limit: u32| {
         json!({"exec": {"command": ["test", "-e", "/tmp/started"]}, "periodSeconds": 1,
                                     "failureThreshold": limit, "timeoutSeconds": 10})
     };
-    let patient = with(container(stage, "main", slow), json!({"startupProbe": probe(60), "livenessProbe": probe(1)}));
+    let patient = with(container(stage, "main", slow), json!({"startupProbe": probe(300), "livenessProbe": probe(1)}));
     let never = with(container(stage, "main", "sleep 1000"), json!({"startupProbe": probe(3)}));
     let pod = Pod::ask(stage, "startup-slow", json!({"containers": [patient]}))?;
     let hopeless = Pod::ask(stage, "startup-never", json!({"restartPolicy": "Never", "containers": [never]}))?;
@@ -20,6 +24,9 @@ pub fn play(stage: &Stage) -> Verdict {
         let main = state.container("main")?;
         (main.running() && !main.started() && !main.ready()).then_some(())
     })?;
+    // Long enough for probes of either kind.
+    std::thread::sleep(PROBED);
+    pod.exec("main", &["touch", "/tmp/go"])?;
     let restarts = pod.until("it has started", |state| {
         let main = state.container("main")?;
         (main.started() && main.ready()).then(|| main.restarts())

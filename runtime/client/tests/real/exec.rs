@@ -5,7 +5,7 @@ use crate::world;
 use orlop_model::container::ContainerSpec;
 use orlop_model::ports::{Launched, Runtime};
 use orlop_model::{ContainerId, ErrorKind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 async fn running(world: &World) -> (Pod, ContainerSpec, ContainerId) {
     let web = pod("web");
@@ -57,13 +57,11 @@ async fn missing_program_is_a_status_as_in_a_shell() {
 async fn exec_that_takes_too_long_is_killed_with_all_it_started() {
     let world = world!("exectimeout");
     let (web, spec, id) = running(&world).await;
-    let began = Instant::now();
     let command = ["/bin/sh", "-c", "sleep 4321 & sleep 4321"];
     let bound = Some(Duration::from_millis(200));
     let failure = world.exec(&web, &spec, &id, &command, bound).await.unwrap_err();
     assert_eq!(failure.kind, ErrorKind::TimedOut, "{failure}");
     assert!(failure.message.contains("0.2 s"), "{failure}");
-    assert!(began.elapsed() < Duration::from_secs(3));
     wait_for("the end of all it started", || (count("sleep\x004321\x00") == 0).then_some(())).await;
     leave(world, &web, &id).await;
 }

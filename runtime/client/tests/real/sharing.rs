@@ -1,6 +1,6 @@
 //! What a container has of its sandbox beside namespaces, and of another sandbox; and mounts whose source is made.
 
-use crate::support::{Pod, World, pod};
+use crate::support::{Pod, World, pod, wait_for};
 use crate::world;
 use orlop_model::ContainerId;
 use orlop_model::ErrorKind;
@@ -55,7 +55,10 @@ async fn container_lives_in_namespaces_of_a_container_of_another_sandbox() {
         world.client.raise(&pod.id, &pod.spec).await.unwrap();
     }
     let (first, first_id) = world.container(&one, "first", "echo kept > /dev/shm/word; echo up; exec sleep 600");
-    world.start(&one, &first, &first_id).await.unwrap();
+    let launched = world.start(&one, &first, &first_id).await.unwrap();
+    let Launched::Running { pid, .. } = launched else { panic!("{launched:?}") };
+    let comm = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    wait_for("the word and the sleep", || (comm() == "sleep\n").then_some(())).await;
     let script = "cat /proc/1/comm; cat /dev/shm/word; for n in net ipc pid uts; do readlink /proc/self/ns/$n; done";
     let (mut second, second_id) = world.container(&two, "second", script);
     let other = || NamespaceMode::OfOther { sandbox: one.id.clone(), container: first_id.clone() };

@@ -148,7 +148,9 @@ async fn other_user_of_a_pod_has_its_pipes_and_an_exec_is_among_them() {
 #[tokio::test]
 async fn processes_of_a_pod_with_users_can_be_shared_and_have_an_init() {
     let (world, web) = ground!("usersshared");
-    let (mut first, first_id) = world.container(&web, "first", "exec sleep 600");
+    let (mut first, first_id) = world.container(&web, "first", "");
+    // No shell, which would be one for a moment.
+    first.process.command = ["/bin/sleep", "600"].map(str::to_owned).to_vec();
     first.namespaces.pid = NamespaceMode::OfSandbox;
     first.process.init = true;
     world.start(&web, &first, &first_id).await.unwrap();

@@ -19,6 +19,8 @@ pub struct Node {
     spawner: Child,
     pub hierarchies: Hierarchies,
     shims: Vec<std::os::fd::OwnedFd>,
+    /// While somebody is there, the spawner stays.
+    keeps: Option<Client>,
 }
 
 /// Waits until a condition holds.
@@ -51,9 +53,12 @@ impl Node {
             .unwrap();
         let cgroup = format!("/orlop-shim-test-{}-{count}", std::process::id());
         let hierarchies = Hierarchies::detect().unwrap();
-        let node = Self { folder, cgroup, spawner, hierarchies, shims: Vec::new() };
+        let mut node = Self { folder, cgroup, spawner, hierarchies, shims: Vec::new(), keeps: None };
         let socket = node.spawner_socket();
-        wait_until("the spawner listens", || Client::connect(&socket).is_ok());
+        wait_until("the spawner listens", || {
+            node.keeps = Client::connect(&socket).ok();
+            node.keeps.is_some()
+        });
         node
     }
 
@@ -126,6 +131,7 @@ impl Node {
 
     /// Waits for the spawner to end by itself.
     pub fn wait_for_spawner(&mut self) {
+        self.keeps = None;
         let spawner = &mut self.spawner;
         wait_until("the spawner ends", || spawner.try_wait().unwrap().is_some());
     }

@@ -104,7 +104,7 @@ fn exec_on_a_terminal_leads_a_session_on_it_and_its_master_travels() {
     let (reply, mut slots) = client.ask_with(&Request::Exec(asked), &[]);
     assert!(matches!(reply, Reply::ExecStarted { .. }), "{reply:?}");
     let master = slots.pop().expect("its master");
-    let text = read_until(&master, "err");
+    let text = read_until(&master, "err\r\n");
     assert_eq!(text.replace('\r', ""), "/dev/pts/0\n30 100\n/dev/pts/0\nerr\n");
     File::from(master.try_clone().unwrap()).write_all(b"typed\n").unwrap();
     assert!(read_until(&master, "typed\r\ntyped").contains("typed"));
