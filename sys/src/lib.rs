@@ -16,5 +16,6 @@ pub mod netns;
 pub mod process;
 pub mod remove_tree;
 pub mod seqpacket;
+pub mod socket;
 pub mod title;
 pub mod users;

@@ -28,8 +28,10 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// What docker-py calls itself. It reads the head of an answer into a buffer, and forgets what of the stream came with it.
 const FORGETS: &str = "docker-sdk-python/";
-/// Pause between the head of an answer and the stream for such a client: until it has read the head, also on a busy node.
-const AFTER_HEAD: Duration = Duration::from_millis(50);
+/// Longest wait until such a client has read the head of an answer, on a busy node too; then the stream comes all the same.
+const HEAD_READ_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between two looks.
+const HEAD_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a client sends.
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
@@ -80,10 +82,10 @@ fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened, Gone) {
     let opened = async move {
         // The server hands over connections of one type.
         let parts = upgrade.await.ok()?.downcast::<TokioIo<UnixStream>>().ok()?;
-        if forgets {
-            tokio::time::sleep(AFTER_HEAD).await;
-        }
         let connection = parts.io.into_inner();
+        if forgets {
+            drop(tokio::time::timeout(HEAD_READ_WITHIN, until_read(&connection)).await);
+        }
         // Nobody may want to know when it ends.
         drop(open.send(connection.as_fd().try_clone_to_owned().ok()?));
         let (input, output) = connection.into_split();
@@ -103,6 +105,13 @@ fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened, Gone) {
 /// Says whether a client loses what of a stream comes together with the head.
 fn forgets(headers: &HeaderMap) -> bool {
     headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(FORGETS.as_bytes()))
+}
+
+/// Waits until a client has read all that was sent. A connection that can't tell has nobody to wait for.
+async fn until_read(connection: &UnixStream) {
+    while orlop_sys::socket::unread_by_peer(connection.as_fd()).is_ok_and(|unread| unread > 0) {
+        tokio::time::sleep(HEAD_PAUSE).await;
+    }
 }
 
 /// Waits until both directions of a connection are closed; unix(7), poll(2).
@@ -161,6 +170,23 @@ async fn fill(mut body: Incoming, mut to: DuplexStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_is_waited_for_has_read_all() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.write_all(b"head").await.unwrap();
+        let mut read = tokio::spawn(async move {
+            until_read(&ours).await;
+            ours
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut read).await.is_err(), "nothing is read yet");
+        theirs.read_exact(&mut [0; 4]).await.unwrap();
+        // Nor is one waited for that has gone.
+        let mut ours = read.await.unwrap();
+        ours.write_all(b"more").await.unwrap();
+        drop(theirs);
+        until_read(&ours).await;
+    }
 
     #[test]
     fn only_a_client_that_is_known_to_forget_is_waited_for() {

@@ -12,6 +12,7 @@ use orlop_sys::title;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitOptions, WaitStatus, wait};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What `ps` shows.
@@ -46,17 +47,18 @@ pub(crate) fn be_above(program: impl FnOnce() -> u8) -> Result<u8, Errno> {
     // Where it is not the first process of a namespace, orphans come to it all the same.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let (held, hold) = pipe_with(PipeFlags::CLOEXEC)?;
-    let mut hold = Some(hold);
+    // All are closed by number, and not again.
+    let (held, mut hold) = (ManuallyDrop::new(held), ManuallyDrop::new(Some(hold)));
     let child = spawn(&Birth::default(), || {
         // Its own copy: else it would hold itself back.
-        hold = None;
+        *hold = None;
         // Nothing is ever written: what comes is the end.
-        match retry_on_intr(|| rustix::io::read(&held, &mut [0; 1])) {
+        match retry_on_intr(|| rustix::io::read(&*held, &mut [0; 1])) {
             Ok(0) => program(),
             _ => LOST,
         }
     });
-    let program = raw(child)?.pid;
+    let program = ManuallyDrop::new(raw(child)?).pid;
     if let Err(errno) = give_up_all(hold.as_ref()) {
         // Before it could go on without an init.
         let _ = own::send_signal(program, libc::SIGKILL as u8);

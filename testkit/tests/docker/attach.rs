@@ -49,8 +49,11 @@ fn who_leaves_a_terminal_by_its_keys_finds_it_again() {
 fn who_attaches_later_hears_what_is_new_and_a_second_run_from_its_beginning() {
     let (lab, image) = with_image();
     let docker = lab.node.docker();
-    docker.ok(["run", "-dit", "--name", "box", &image, "sh", "-c", SHELL]);
-    wait_until(crate::wire::LIMIT, "it asks", || docker.ok(["logs", "box"]).contains("box> ").then_some(()));
+    docker.ok(["create", "-it", "--name", "box", &image, "sh", "-c", SHELL]);
+    let mut early = Wire::take_over(&docker, &format!("/containers/box/{ATTACH}"), "");
+    docker.ok(["start", "box"]);
+    early.until("box> ");
+    drop(early);
     let mut late = Wire::take_over(&docker, &format!("/containers/box/{ATTACH}"), "");
     late.send(b"exit\r");
     let heard = String::from_utf8_lossy(&late.rest()).into_owned();
