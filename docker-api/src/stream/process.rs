@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const COPY_BYTES: usize = 32 << 10;
 /// How long output is waited for when the program has ended and something that it left holds its streams open.
 const SILENCE: Duration = Duration::from_millis(250);
+/// Longest that a client may take for a piece when its program has ended: one that takes nothing at all is given up then.
+const STALLED_MAX: Duration = Duration::from_secs(120);
 
 /// What came of it.
 pub(crate) struct Carried {
@@ -81,17 +83,19 @@ impl Gives {
         more
     }
 
-    /// Hands on what an ended program has left in its streams, however slow the client.
+    /// Hands on what an ended program has left in its streams, also to a slow client.
     async fn rest(&mut self) {
         loop {
-            self.hand_on().await;
+            if tokio::time::timeout(STALLED_MAX, self.hand_on()).await.is_err() {
+                self.output = None;
+            }
             let more = match tokio::time::timeout(SILENCE, self.read()).await {
                 Ok(more) => more,
                 // The kernel brings a terminal's last words by the way, unless somebody reads.
                 Err(_) => self.read_now(),
             };
             if !more {
-                return self.hand_on().await;
+                return;
             }
         }
     }
@@ -203,6 +207,8 @@ mod tests {
     use super::*;
     use orlop_model::streams::Streams;
     use rustix::pipe::{PipeFlags, pipe_with};
+    use std::os::fd::OwnedFd;
+    use tokio::io::DuplexStream;
     use tokio::sync::oneshot;
 
     /// Less than a piece, so that a client is always behind.
@@ -216,23 +222,48 @@ mod tests {
         assert_eq!(tokio::time::timeout(SILENCE, gives.step()).await, Ok(false));
     }
 
-    /// Its program has ended before, and then it takes its time.
-    #[tokio::test]
-    async fn a_client_slower_than_its_program_hears_all_of_it() {
-        let (stdout, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
-        let said: Vec<u8> = (0..OUTPUT_BYTES).map(|at| (at % 251) as u8).collect();
-        assert_eq!(rustix::io::write(&theirs, &said), Ok(OUTPUT_BYTES));
+    /// A program that has said something, and ends when told to; what it left behind keeps its output open.
+    struct Said {
+        open: OpenExec,
+        end: oneshot::Sender<ExecEnded>,
+        bytes: Vec<u8>,
+        _left: OwnedFd,
+    }
+
+    const ENDED: ExecEnded = ExecEnded { exit_code: 3, never_started: None };
+
+    fn said() -> Said {
+        let (stdout, left) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let bytes: Vec<u8> = (0..OUTPUT_BYTES).map(|at| (at % 251) as u8).collect();
+        assert_eq!(rustix::io::write(&left, &bytes), Ok(OUTPUT_BYTES));
         let (end, ended) = oneshot::channel();
         let ended = Box::pin(async move { Ok(ended.await.unwrap()) });
         let open = OpenExec { pid: 1, streams: Streams { stdin: None, stdout: Some(stdout), stderr: None }, ended };
+        Said { open, end, bytes, _left: left }
+    }
+
+    fn client(output: DuplexStream) -> Client {
+        Client { input: Box::new(tokio::io::empty()), output: Box::new(output), framing: Framing::Raw, keys: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let said = said();
+        let (_takes_nothing, output) = tokio::io::duplex(IN_FLIGHT);
+        said.end.send(ENDED).unwrap();
+        let carried = carry(said.open, Some(client(output))).await.unwrap();
+        assert!(carried.code == 3 && carried.output.is_none());
+    }
+
+    /// Its program has ended before, and then it takes its time.
+    #[tokio::test]
+    async fn a_client_slower_than_its_program_hears_all_of_it() {
+        let said = said();
         let (mut hears, output) = tokio::io::duplex(IN_FLIGHT);
-        let client =
-            Client { input: Box::new(tokio::io::empty()), output: Box::new(output), framing: Framing::Raw, keys: None };
-        let carried = tokio::spawn(carry(open, Some(client)));
+        let carried = tokio::spawn(carry(said.open, Some(client(output))));
         let mut heard = vec![0; IN_FLIGHT];
         hears.read_exact(&mut heard).await.unwrap();
-        // Something it left behind keeps its output open.
-        end.send(ExecEnded { exit_code: 3, never_started: None }).unwrap();
+        said.end.send(ENDED).unwrap();
         tokio::time::sleep(2 * SILENCE).await;
         let rest = tokio::spawn(async move {
             hears.read_to_end(&mut heard).await.unwrap();
@@ -241,7 +272,6 @@ mod tests {
         let carried = carried.await.unwrap().unwrap();
         assert_eq!(carried.code, 3);
         drop(carried);
-        assert!(rest.await.unwrap() == said, "something was lost or came twice");
-        drop(theirs);
+        assert!(rest.await.unwrap() == said.bytes, "something was lost or came twice");
     }
 }
