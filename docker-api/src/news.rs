@@ -32,6 +32,7 @@ fn tell(app: &App, change: &Change) {
     match (change.old.as_deref(), change.new.as_deref()) {
         (None, Some(_)) => tell("create", &attributes),
         (Some(_), None) => {
+            app.release(&change.id);
             tell("destroy", &attributes);
             app.forget(&change.id);
         }

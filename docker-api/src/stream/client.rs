@@ -30,6 +30,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 const FORGETS: &str = "docker-sdk-python/";
 /// Longest wait until such a client has read the head of an answer, on a busy node too; then the stream comes all the same.
 const HEAD_READ_WITHIN: Duration = Duration::from_secs(5);
+/// Shortest wait: what reads at once may be a program that hands all on to the client.
+const HEAD_HANDED_ON: Duration = Duration::from_millis(50);
 /// Pause between two looks.
 const HEAD_PAUSE: Duration = Duration::from_millis(1);
 
@@ -84,7 +86,8 @@ fn upgrade(head: Parts, media_type: &'static str) -> (Reply, Opened, Gone) {
         let parts = upgrade.await.ok()?.downcast::<TokioIo<UnixStream>>().ok()?;
         let connection = parts.io.into_inner();
         if forgets {
-            drop(tokio::time::timeout(HEAD_READ_WITHIN, until_read(&connection)).await);
+            let read = tokio::time::timeout(HEAD_READ_WITHIN, until_read(&connection));
+            drop(tokio::join!(read, tokio::time::sleep(HEAD_HANDED_ON)));
         }
         // Nobody may want to know when it ends.
         drop(open.send(connection.as_fd().try_clone_to_owned().ok()?));

@@ -16,8 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const COPY_BYTES: usize = 32 << 10;
 /// How long output is waited for when the program has ended and something that it left holds its streams open.
 const SILENCE: Duration = Duration::from_millis(250);
-/// Longest that a client may take for a piece when its program has ended: one that takes nothing at all is given up then.
-const STALLED_MAX: Duration = Duration::from_secs(120);
+/// Longest that a client may take nothing at all when its program has ended, and then it is given up. A person may read on for
+/// long before turning a page.
+const STALLED_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// What came of it.
 pub(crate) struct Carried {
@@ -86,8 +87,14 @@ impl Gives {
     /// Hands on what an ended program has left in its streams, also to a slow client.
     async fn rest(&mut self) {
         loop {
-            if tokio::time::timeout(STALLED_MAX, self.hand_on()).await.is_err() {
-                self.output = None;
+            loop {
+                let before = self.piece.remaining();
+                if tokio::time::timeout(STALLED_MAX, self.hand_on()).await.is_ok() {
+                    break;
+                }
+                if self.piece.remaining() == before {
+                    self.output = None;
+                }
             }
             let more = match tokio::time::timeout(SILENCE, self.read()).await {
                 Ok(more) => more,

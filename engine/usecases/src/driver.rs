@@ -194,6 +194,9 @@ impl Driver {
     async fn hear(&mut self, message: Message) {
         match message {
             Message::Sandbox { event, wait } => self.ask_sandbox(event, wait).await,
+            // Decided before the answer that has come meanwhile; nobody would ask this shim again.
+            Message::Container { id, event: Some(ContainerEvent::Silent), wait: None }
+                if !self.unheard.contains(&id) => {}
             Message::Container { id, event, wait } => self.ask_container(&id, event, wait).await,
             Message::Create { asked, rules, reply } => self.create(asked, rules, reply).await,
             Message::RemoveAlone { id, force, reply } => self.remove_alone(&id, force, reply).await,

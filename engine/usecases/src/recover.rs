@@ -26,10 +26,10 @@ use tracing::{error, info, warn};
 
 /// Shims asked at a time: all of a full node (110 pods), with room; more would only wait for each other in the adapter.
 const OBSERVE_AT_ONCE: usize = 128;
-/// How long the start waits for a shim when no other answers either. A living one answers within milliseconds; requests are to
-/// be served within a second.
+/// How long the start waits for a shim when no other answers either. A living one answers within milliseconds; a shim that hangs
+/// may hold up requests by less than a second.
 const OBSERVE_WITHIN: Duration = Duration::from_millis(500);
-/// How long it waits at most, while answers keep coming.
+/// How long it waits at most, while answers keep coming: a full and busy node.
 const OBSERVE_MAX: Duration = Duration::from_secs(5);
 
 /// What recovery found and did.
@@ -134,9 +134,9 @@ async fn observe(node: &Node, loaded: &Loaded) -> BTreeMap<SandboxId, Observed> 
             () = &mut late => break,
         }
     }
-    // From here on who answers tells the driver; what came until here counts.
+    // From here on who answers tells the driver. What is being sent counts; it waits for nobody else.
     answers.close();
-    while let Ok((id, seen)) = answers.try_recv() {
+    while let Some((id, seen)) = answers.recv().await {
         observed.insert(id, seen);
     }
     for (asked, _) in loaded.sandboxes.iter().filter(|(asked, _)| !observed.contains_key(&asked.id)) {
@@ -255,4 +255,48 @@ fn feed(node: &Node, pod: &SandboxId, message: Message) -> Option<oneshot::Recei
     let (reply, heard) = oneshot::channel();
     drop(inbox.send(Message::Heard(reply)));
     Some(heard)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::driver::Message;
+    use crate::{CreateContainer, Engine, Policy, RunSandbox};
+    use orlop_model::container::{ContainerSpec, Process, Resources};
+    use orlop_model::container_state::{ContainerEvent, ContainerState};
+    use orlop_model::image::Image;
+    use orlop_model::record::Durability;
+    use orlop_model::sandbox::SandboxSpec;
+    use orlop_model::{Digest, ImageId, Namespace, NaturalKey};
+    use orlop_sim::World;
+    use std::time::Duration;
+
+    const POLICY: Policy =
+        Policy { durability: Durability::Boot, restart: false, in_not_ready: false, difference: |_, _| None };
+
+    /// As when the shim answers on another thread, just after the start has ceased to wait for it.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_overtakes_the_silence_stays_true() {
+        let image = ImageId(Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap());
+        let world = World::new(1, 0, vec![Image::new(image.clone())]);
+        let name = || Namespace("test".to_owned());
+        let key = || NaturalKey("one".to_owned());
+        let first = Engine::start(world.ports()).await.unwrap().0.facade(name(), POLICY);
+        let pod = RunSandbox { spec: SandboxSpec::new(name(), key()), annex: Vec::new() };
+        let pod = first.run_sandbox(pod).await.unwrap();
+        let process = Process { command: vec!["run".to_owned()], ..Process::default() };
+        let spec = ContainerSpec { process, ..ContainerSpec::new(name(), key(), pod.clone(), image) };
+        let spec = CreateContainer { spec, resources: Resources::default(), annex: Vec::new() };
+        let id = first.create_container(spec).await.unwrap();
+        first.start_container(&id).await.unwrap();
+        world.silence(&pod, true);
+        let world = world.kill_daemon();
+        let (engine, recovered) = Engine::start(world.ports()).await.unwrap();
+        assert_eq!(recovered.silent, 1);
+        world.silence(&pod, false);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        let silent = Message::Container { id: id.clone(), event: Some(ContainerEvent::Silent), wait: None };
+        super::feed(&engine.node, &pod, silent).unwrap().await.unwrap().unwrap();
+        let state = engine.node.registry.container(&id).unwrap().state.clone();
+        assert!(matches!(state, ContainerState::Running(_)), "{state:?}");
+    }
 }

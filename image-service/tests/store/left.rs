@@ -121,6 +121,8 @@ fn left_before(part: ImageEffect) -> Bench {
     runtime.block_on(async {
         let (store, name) = (bench.store.clone(), bench.at("x:1"));
         let pull = tokio::spawn(async move { pull(&store, &name).await });
+        // Dropped before the runtime, which waits for its threads.
+        let end = end;
         is_reached.await.unwrap();
         pull.abort();
         assert!(pull.await.unwrap_err().is_cancelled());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// How long freezing may take, in milliseconds: every process must have had its turn on a busy node. One in an uninterruptible
 /// wait delays it without bound.
-const WAIT_MS_MAX: u64 = 5_000;
+const WAIT_MS_MAX: u64 = 3_000;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -23,10 +23,15 @@ enum Freezer<'a> {
 }
 
 impl Leaf {
-    /// Freezes every process of it and of the cgroups below it, and waits until they are.
+    /// Freezes every process of it and of the cgroups below it, and waits until they are. What can't be frozen in time is let
+    /// go on whole.
     pub fn freeze(&self) -> Result<(), Error> {
         self.ask_freeze()?;
-        self.wait_for(true)
+        let frozen = self.wait_for(true);
+        if frozen.is_err() {
+            self.ask_thaw()?;
+        }
+        frozen
     }
 
     /// Thaws every process of it, and waits until they are. Quiet when nothing is frozen or the cgroup is gone.

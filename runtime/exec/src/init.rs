@@ -28,12 +28,13 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_kill,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // The last thing it does as what it was: it lets its program go.
+    // The last things it does as what it was: it lets its program go, and gives up what it says so by.
+    libc::SYS_write,
     libc::SYS_close_range,
 ];
 
 /// Where what holds its program back is kept while everything else is closed.
-const HOLD: i32 = 0;
+const HOLD: i32 = rustix::stdio::raw_stdin();
 
 /// Status of an init that can't go on; its program ends with it where it is the first process of a namespace.
 const LOST: u8 = 255;
@@ -52,22 +53,18 @@ pub(crate) fn be_above(program: impl FnOnce() -> u8) -> Result<u8, Errno> {
     let child = spawn(&Birth::default(), || {
         // Its own copy: else it would hold itself back.
         *hold = None;
-        // Nothing is ever written: what comes is the end.
+        // The end alone says that there is no init any more.
         match retry_on_intr(|| rustix::io::read(&*held, &mut [0; 1])) {
-            Ok(0) => program(),
+            Ok(1..) => program(),
             _ => LOST,
         }
     });
     let program = ManuallyDrop::new(raw(child)?).pid;
-    if let Err(errno) = give_up_all(hold.as_ref()) {
-        // Before it could go on without an init.
-        let _ = own::send_signal(program, libc::SIGKILL as u8);
-        return Err(errno);
-    }
+    give_up_all(hold.as_ref())?;
     Ok(serve(program))
 }
 
-/// Gives up everything of the shim's. `hold` is closed last.
+/// Gives up everything of the shim's, and tells the program by `hold`, which is closed last.
 fn give_up_all(hold: Option<&OwnedFd>) -> Result<(), Errno> {
     let _ = rustix::thread::set_name(NAME);
     // The shim's words name folders of the node.
@@ -76,6 +73,8 @@ fn give_up_all(hold: Option<&OwnedFd>) -> Result<(), Errno> {
     raw(own::place(hold.as_fd(), HOLD))?;
     raw(own::close_from(HOLD as u32 + 1))?;
     raw(lock_down(KILL, &Calls::new(CALLS)))?;
+    // Quiet when it has ended meanwhile: that is heard of next.
+    let _ = rustix::io::write(rustix::stdio::stdin(), b"1");
     raw(own::close_from(HOLD as u32))
 }
 
