@@ -7,9 +7,9 @@ use orlop_model::container_state::{ContainerState, Exit, Force};
 use orlop_model::ports::{ExecIo, ExecOverrides};
 use orlop_model::sandbox_state::SandboxState;
 use orlop_model::streams::{TerminalSize, WantedStreams};
-use orlop_model::{ErrorKind, Failure};
+use orlop_model::{ContainerId, ErrorKind, Failure, SandboxId};
 use orlop_sim::Leftovers;
-use orlop_usecases::{Changed, Engine, RunSandbox};
+use orlop_usecases::{Changed, Engine, Facade, RunSandbox};
 use std::time::Duration;
 use support::{CRI, DOCKER, container, namespace, node, pod, settle, state, world};
 
@@ -250,17 +250,23 @@ async fn ids_are_found_by_unique_prefix_only() {
     assert_eq!(node.find_sandbox("a/b").unwrap_err().kind, ErrorKind::InvalidArgument);
 }
 
+/// Makes pods with a running container each.
+async fn running(node: &Facade, pods: usize) -> Vec<(SandboxId, ContainerId)> {
+    let mut ids = Vec::new();
+    for n in 0..pods {
+        let sandbox = node.run_sandbox(pod(&format!("p{n}"))).await.unwrap();
+        let id = node.create_container(container(&sandbox, "c")).await.unwrap();
+        node.start_container(&id).await.unwrap();
+        ids.push((sandbox, id));
+    }
+    ids
+}
+
 #[tokio::test(start_paused = true)]
 async fn silent_shims_hold_up_no_start_and_lose_no_pod() {
     let world = world(19, 0);
     let first = node(&world, CRI).await;
-    let mut ids = Vec::new();
-    for n in 0..110 {
-        let sandbox = first.run_sandbox(pod(&format!("p{n}"))).await.unwrap();
-        let id = first.create_container(container(&sandbox, "c")).await.unwrap();
-        first.start_container(&id).await.unwrap();
-        ids.push((sandbox, id));
-    }
+    let ids = running(&first, 110).await;
     // One that answers, one whose program ends while nobody hears of it, and all others silent.
     ids.iter().skip(1).for_each(|(sandbox, _)| world.silence(sandbox, true));
     let world = world.kill_daemon();
@@ -285,15 +291,11 @@ async fn silent_shims_hold_up_no_start_and_lose_no_pod() {
 async fn shims_that_are_late_are_waited_for_while_answers_keep_coming() {
     let world = world(19, 0);
     let first = node(&world, CRI).await;
-    let mut pods = Vec::new();
-    for n in 0..10 {
-        let sandbox = first.run_sandbox(pod(&format!("p{n}"))).await.unwrap();
-        let id = first.create_container(container(&sandbox, "c")).await.unwrap();
-        first.start_container(&id).await.unwrap();
-        // All but the last two answer, 400 ms one after another; the last but one is too late then, and so is the last.
+    let pods = running(&first, 10).await;
+    for ((sandbox, _), n) in pods.iter().zip(0..) {
+        // All but the last two answer, 400 ms one after another; those are too late then.
         let late = if n < 8 { 400 * (n + 1) } else { 1000 * n };
-        world.slow_down(&sandbox, Duration::from_millis(late));
-        pods.push(id);
+        world.slow_down(sandbox, Duration::from_millis(late));
     }
     let world = world.kill_daemon();
     let before = tokio::time::Instant::now();
@@ -301,7 +303,7 @@ async fn shims_that_are_late_are_waited_for_while_answers_keep_coming() {
     assert_eq!(recovered.silent, 2);
     assert!(before.elapsed() < Duration::from_secs(5), "served after {:?}", before.elapsed());
     let second = engine.facade(namespace(), CRI);
-    let lost: Vec<_> = pods.iter().map(|id| matches!(state(&second, id), ContainerState::Lost(_))).collect();
+    let lost: Vec<_> = pods.iter().map(|(_, id)| matches!(state(&second, id), ContainerState::Lost(_))).collect();
     assert_eq!(lost, [[false; 5], [false, false, false, true, true]].concat());
 }
 

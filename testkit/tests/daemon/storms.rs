@@ -17,7 +17,7 @@ const ASKING_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// What a pod's other business may take while one of its containers is in its grace.
 const ANSWER_LIMIT: Duration = Duration::from_millis(100);
-/// How often that is tried: the best one counts, since the machine may be busy with other things.
+/// How often that is tried: the middle one counts, since the machine may be busy with other things.
 const ANSWERS: usize = 5;
 
 /// Starts the daemon anew with failpoints.
@@ -145,15 +145,16 @@ fn reopen(pod: &Pod, id: &str) {
     pod.client().wait(|mut runtime, _| async move { runtime.reopen_container_log(request).await.map(drop) }).unwrap();
 }
 
-/// Asserts that the best of some calls takes no longer than it may.
+/// Asserts that the middle one of some calls takes no longer than it may.
 #[track_caller]
 fn answers_soon(what: &str, mut call: impl FnMut(usize)) {
-    let took: Vec<_> = (0..ANSWERS)
+    let mut took: Vec<_> = (0..ANSWERS)
         .map(|at| {
             let begun = Instant::now();
             call(at);
             begun.elapsed()
         })
         .collect();
-    assert!(took.iter().min().is_some_and(|best| *best < ANSWER_LIMIT), "{what}: {took:?}");
+    took.sort();
+    assert!(took[ANSWERS / 2] < ANSWER_LIMIT, "{what}: {took:?}");
 }

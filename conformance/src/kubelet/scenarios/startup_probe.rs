@@ -1,19 +1,18 @@
 //! While its startup probe has not succeeded, the other probes of a container wait.
 
-use crate::kubelet::pod::{Pod, container, with};
+use crate::kubelet::pod::{LIMIT, Pod, container, wait, with};
 use crate::kubelet::stage::Stage;
 use crate::script::{Verdict, same};
 use serde_json::json;
-use std::time::Duration;
 
-/// Several periods of the probes.
-const PROBED: Duration = Duration::from_secs(4);
+/// How often it is asked whether it has started, before it has. The liveness probe would have killed it at the first time.
+const ASKED: usize = 4;
 
 pub fn play(stage: &Stage) -> Verdict {
     // The liveness probe would kill it within a second or two; it starts when it is told to.
     let slow = "until [ -e /tmp/go ]; do sleep 0.1; done; touch /tmp/started; echo started; sleep 1000";
     let probe = |limit: u32| {
-        json!({"exec": {"command": ["test", "-e", "/tmp/started"]}, "periodSeconds": 1,
+        json!({"exec": {"command": ["sh", "-c", "echo >> /tmp/asked; test -e /tmp/started"]}, "periodSeconds": 1,
                                     "failureThreshold": limit, "timeoutSeconds": 10})
     };
     let patient = with(container(stage, "main", slow), json!({"startupProbe": probe(300), "livenessProbe": probe(1)}));
@@ -24,8 +23,8 @@ pub fn play(stage: &Stage) -> Verdict {
         let main = state.container("main")?;
         (main.running() && !main.started() && !main.ready()).then_some(())
     })?;
-    // Long enough for probes of either kind.
-    std::thread::sleep(PROBED);
+    let asked = || pod.exec("main", &["sh", "-c", "wc -l < /tmp/asked"]).ok()?.trim().parse::<usize>().ok();
+    wait(LIMIT, || asked().filter(|times| *times >= ASKED))?.ok_or("nobody asks whether it has started")?;
     pod.exec("main", &["touch", "/tmp/go"])?;
     let restarts = pod.until("it has started", |state| {
         let main = state.container("main")?;
