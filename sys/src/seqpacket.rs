@@ -190,6 +190,12 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
 
+    /// Ends a socket for all who have it: what other tests start has our descriptors until it is another program.
+    fn end(socket: OwnedFd) {
+        rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
+        drop(socket);
+    }
+
     struct Folder(std::path::PathBuf);
 
     impl Folder {
@@ -252,7 +258,7 @@ mod tests {
     #[test]
     fn end_of_the_peer_is_an_empty_message_and_no_signal() {
         let (left, right) = pair(Waits::Yes).unwrap();
-        drop(left);
+        end(left);
         assert_eq!(recv(&right, &mut [0; 8]).unwrap().bytes, 0);
         assert_eq!(send(&right, b"x", &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(send(&right, b"", &[]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
@@ -270,7 +276,7 @@ mod tests {
         let server = accept(&listener).unwrap();
         assert_eq!(peer(&server).unwrap().pid, std::process::id());
         assert_eq!(listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(listener);
+        end(listener);
         assert_eq!(connect(&path, Waits::Yes).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 }

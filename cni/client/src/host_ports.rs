@@ -115,19 +115,22 @@ impl HostPorts {
         // Round robin, as with addresses: a port that was just given back is not at once another's.
         let from =
             self.last_chosen.filter(|last| wish.numbers.contains(last)).map_or(first, |last| last.saturating_add(1));
-        for number in (from..=last).chain(first..from) {
-            let port = NodePort { protocol: wish.protocol, address: wish.address, number };
-            let is_own = taken.iter().any(|mapping| mapping.from.overlaps(&port));
-            if is_own || self.book.check(id, [&port]).is_err() || !Claims::is_free(&port)? {
-                continue;
-            }
-            if wish.is_any {
-                self.last_chosen = Some(number);
-            }
-            return Ok(Mapping { from: port, to, to_port: wish.to_port });
+        let ports = (from..=last).chain(first..from).map(|number| NodePort {
+            protocol: wish.protocol,
+            address: wish.address,
+            number,
+        });
+        let is_ours = |port: &NodePort| {
+            taken.iter().any(|mapping| mapping.from.overlaps(port)) || self.book.check(id, [port]).is_err()
+        };
+        let Some(from) = Claims::first_free(ports.filter(|port| !is_ours(port)))? else {
+            let address = wish.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            return Err(Plugin::NoPortFree { first, last, address }.into());
+        };
+        if wish.is_any {
+            self.last_chosen = Some(from.number);
         }
-        let address = wish.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-        Err(Plugin::NoPortFree { first, last, address }.into())
+        Ok(Mapping { from, to, to_port: wish.to_port })
     }
 
     /// Leads the reserved ports into the pod. Quiet when they lead there.

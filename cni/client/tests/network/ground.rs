@@ -12,10 +12,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for a connection. Below the second after which TCP and ARP try again: a packet lost at the start shows.
 pub const CONNECT_WAIT: Duration = Duration::from_millis(900);
+
+/// Longest wait for a port that nobody has any more.
+const FREE_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Node {
     pub ns: OwnedFd,
@@ -104,6 +107,16 @@ impl Node {
         ])
         .unwrap();
         outside
+    }
+
+    /// Waits until a process could listen there. What was let go may be held for a moment by what other tests of this process
+    /// start: a child has all descriptors until it is another program.
+    pub fn sees_free(&self, address: SocketAddr) {
+        let deadline = Instant::now() + FREE_WITHIN;
+        while let Err(error) = self.inside(|| TcpListener::bind(address)) {
+            assert!(Instant::now() < deadline, "{address} is not free: {error}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {

@@ -13,6 +13,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 12000);
+const EVERYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 12000);
 
 /// How many elements `nft` lists in each set and map of the table.
 fn elements(node: &Node) -> Vec<(String, usize)> {
@@ -84,7 +85,7 @@ fn attach_and_detach_may_each_come_twice_and_the_end_takes_all() {
     assert_eq!(elements(&node), counts(0, 0, 0));
     assert_eq!(fs::read_dir(node.ipam().join("default/ports")).unwrap().count(), 0);
     assert!(connect(&node.ns, LOCAL).is_err());
-    node.inside(|| TcpListener::bind(LOCAL).unwrap());
+    node.sees_free(LOCAL);
     assert_eq!(run(network.end()).unwrap(), Ended::Removed);
     assert_eq!(node.nft(&["list", "ruleset"]), before);
     assert_eq!(fs::read_dir(node.ipam()).unwrap().count(), 0);
@@ -134,7 +135,7 @@ fn port_of_a_process_is_refused_and_a_port_of_a_pod_is_refused_to_processes() {
     let node = Node::new();
     let network = node.network(node.config());
     let pod = Pod::new("a");
-    let listener = node.inside(|| TcpListener::bind("0.0.0.0:12000").unwrap());
+    let listener = node.inside(|| TcpListener::bind(EVERYWHERE).unwrap());
     let words = format!("(process {})", std::process::id());
     // It is looked for as long as nobody is held up by that, which may be too short on a busy machine.
     let named = (0..20).any(|_| {
@@ -148,9 +149,9 @@ fn port_of_a_process_is_refused_and_a_port_of_a_pod_is_refused_to_processes() {
 
     drop(listener);
     pod.publish(&network, &[tcp(12000, 80)]).unwrap();
-    node.inside(|| TcpListener::bind("0.0.0.0:12000").unwrap_err());
+    node.inside(|| TcpListener::bind(EVERYWHERE).unwrap_err());
     run(network.detach(&pod.id)).unwrap();
-    node.inside(|| TcpListener::bind("0.0.0.0:12000").unwrap());
+    node.sees_free(EVERYWHERE);
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn failed_attach_leaves_no_port() {
     assert_eq!(pod.publish(&network, &[tcp(12000, 80)]).unwrap_err().kind, ErrorKind::WrongState);
     assert_eq!(elements(&node), counts(0, 1, 1));
     assert!(!node.ipam().join("default/ports/a").exists());
-    node.inside(|| TcpListener::bind(LOCAL).unwrap());
+    node.sees_free(LOCAL);
     let six = PortMapping { host_ip: Some(ip("::1")), ..tcp(12000, 80) };
     let failure = pod.publish(&network, &[six]).unwrap_err();
     assert_eq!(failure.kind, ErrorKind::Unsupported);

@@ -5,6 +5,9 @@
 //! two networks on one node, of one daemon or of two, know nothing of each other's books: with the socket kept, each is told
 //! `EADDRINUSE` as of any other port in use. What is sent never comes to the socket, since the rules lead it away.
 //! A daemon that ends lets go, so that between two daemons a process may take the port; the pod keeps it all the same.
+//!
+//! What is let go may still be held for a moment: a child of the daemon has all its descriptors between fork(2) and
+//! execve(2), which closes them. So a port that was free by the book but is in use is asked for again for a while.
 
 use super::{NodePort, Protocol, user};
 use crate::error::{Error, Result};
@@ -16,6 +19,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Where the kernel shows that it has SCTP. Making a socket would load it, with all its faults, into a node that may never
 /// have wanted it; and without it nobody can hold a port of it.
@@ -27,6 +32,12 @@ const BUFFER_BYTES: usize = 0;
 /// Most sockets kept. A daemon may have 4096 descriptors where nobody allows it more, and other work needs them: what
 /// goes beyond is asked for once and let go, which those who are there already hear, but not those who come later.
 pub(super) const KEPT_MAX: usize = 512;
+
+/// Longest wait for a port that is in use: many times what a child needs on a busy node until it is another program. The
+/// network waits meanwhile, and so does who asks for a port that a server has.
+const LINGER_MAX: Duration = Duration::from_millis(250);
+/// Between two looks at such a port.
+const LINGER_PAUSE: Duration = Duration::from_millis(1);
 
 /// Ports kept for pods.
 #[derive(Debug, Default)]
@@ -55,8 +66,9 @@ impl Claims {
         let wanted = ports.iter().filter(|port| !covered(port));
         let mut room = KEPT_MAX.saturating_sub(self.kept());
         let mut sockets = Vec::new();
+        let deadline = Instant::now() + LINGER_MAX;
         for port in wanted {
-            if let Some(socket) = one(port)?
+            if let Some(socket) = one(port, deadline)?
                 && room > 0
             {
                 sockets.push(socket);
@@ -67,15 +79,24 @@ impl Claims {
         Ok(())
     }
 
-    /// Says whether a port could be claimed now, in the network namespace of the calling thread.
+    /// Returns the first port that could be claimed in the network namespace of the calling thread; `None` when all are in use.
     ///
     /// # Errors
     /// When that can't be told.
-    pub fn is_free(port: &NodePort) -> Result<bool> {
-        match one(port) {
-            Ok(_) => Ok(true),
-            Err(Error::PortInUse { .. }) => Ok(false),
-            Err(error) => Err(error),
+    pub fn first_free(ports: impl Iterator<Item = NodePort> + Clone) -> Result<Option<NodePort>> {
+        let deadline = Instant::now() + LINGER_MAX;
+        loop {
+            let mut any_in_use = false;
+            for port in ports.clone() {
+                match attempt(&port)? {
+                    Attempt::InUse => any_in_use = true,
+                    Attempt::Claimed(_) | Attempt::Unclaimable => return Ok(Some(port)),
+                }
+            }
+            if !any_in_use || Instant::now() >= deadline {
+                return Ok(None);
+            }
+            sleep(LINGER_PAUSE);
         }
     }
 
@@ -94,12 +115,32 @@ impl Claims {
     }
 }
 
-/// Claims one port; `None` where nobody can hold it.
-fn one(port: &NodePort) -> Result<Option<OwnedFd>> {
+/// What came of trying to claim a port.
+enum Attempt {
+    Claimed(OwnedFd),
+    /// There is nobody who could hold it.
+    Unclaimable,
+    InUse,
+}
+
+/// Claims one port, which may take until `deadline`; `None` where nobody can hold it.
+fn one(port: &NodePort, deadline: Instant) -> Result<Option<OwnedFd>> {
+    loop {
+        match attempt(port)? {
+            Attempt::Claimed(fd) => return Ok(Some(fd)),
+            Attempt::Unclaimable => return Ok(None),
+            Attempt::InUse if Instant::now() < deadline => sleep(LINGER_PAUSE),
+            Attempt::InUse => return Err(Error::PortInUse { port: *port, user: user::of(port) }),
+        }
+    }
+}
+
+/// Tries to claim one port.
+fn attempt(port: &NodePort) -> Result<Attempt> {
     let (kind, protocol) = match port.protocol {
         Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
         Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
-        Protocol::Sctp if !Path::new(SCTP_IS_LOADED).exists() => return Ok(None),
+        Protocol::Sctp if !Path::new(SCTP_IS_LOADED).exists() => return Ok(Attempt::Unclaimable),
         Protocol::Sctp => (SockType::SeqPacket, SockProtocol::Sctp),
     };
     let claimed = match claim(port, kind, protocol, Reuse::No) {
@@ -108,8 +149,8 @@ fn one(port: &NodePort) -> Result<Option<OwnedFd>> {
         other => other,
     };
     match claimed {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Errno::EADDRINUSE) => Err(Error::PortInUse { port: *port, user: user::of(port) }),
+        Ok(fd) => Ok(Attempt::Claimed(fd)),
+        Err(Errno::EADDRINUSE) => Ok(Attempt::InUse),
         Err(source) => Err(Error::PortNotReserved { port: *port, source }),
     }
 }
@@ -142,6 +183,9 @@ mod tests {
     use orlop_sys::netns;
     use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsFd;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
 
     fn port(protocol: Protocol, address: Option<Ipv4Addr>, number: u16) -> NodePort {
         NodePort { protocol, address, number }
@@ -199,6 +243,28 @@ mod tests {
             claims.release("a");
             claims.release("a");
             others.claim("b", &ports).unwrap();
+        });
+    }
+
+    #[test]
+    fn what_a_child_still_holds_is_waited_for() {
+        const CHILDREN: usize = 300;
+        let born = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..CHILDREN {
+                    let child = Command::new("true").spawn();
+                    born.fetch_add(1, Ordering::Relaxed);
+                    child.unwrap().wait().unwrap();
+                }
+            });
+            let mut claims = Claims::default();
+            alone(|| {
+                while born.load(Ordering::Relaxed) < CHILDREN {
+                    claims.claim("a", &[port(Protocol::Tcp, None, 80), port(Protocol::Udp, None, 80)]).unwrap();
+                    claims.release("a");
+                }
+            });
         });
     }
 

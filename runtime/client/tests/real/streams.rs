@@ -193,7 +193,8 @@ async fn port_of_a_sandbox_is_reached_by_either_loopback() {
         std::io::Write::write_all(&mut &accepted, b"hello").unwrap();
         drop(accepted);
         assert_eq!(read(&connected, None).await, "hello");
-        drop(listener);
+        // For all who have it: what other tests start has our descriptors until it is another program.
+        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
         let refused = world.client.connect(&web.id, port).await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Unavailable);
         assert!(refused.message.contains("127.0.0.1") && refused.message.contains("::1"), "{refused}");
