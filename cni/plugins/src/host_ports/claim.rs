@@ -184,7 +184,6 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsFd;
     use std::process::Command;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
     fn port(protocol: Protocol, address: Option<Ipv4Addr>, number: u16) -> NodePort {
@@ -249,18 +248,15 @@ mod tests {
     #[test]
     fn what_a_child_still_holds_is_waited_for() {
         const CHILDREN: usize = 300;
-        let born = AtomicUsize::new(0);
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let births = scope.spawn(|| {
                 for _ in 0..CHILDREN {
-                    let child = Command::new("true").spawn();
-                    born.fetch_add(1, Ordering::Relaxed);
-                    child.unwrap().wait().unwrap();
+                    Command::new("true").status().unwrap();
                 }
             });
             let mut claims = Claims::default();
             alone(|| {
-                while born.load(Ordering::Relaxed) < CHILDREN {
+                while !births.is_finished() {
                     claims.claim("a", &[port(Protocol::Tcp, None, 80), port(Protocol::Udp, None, 80)]).unwrap();
                     claims.release("a");
                 }
