@@ -153,7 +153,7 @@ impl Guard {
     pub fn finish(mut self) -> Vec<Leak> {
         self.finished = true;
         let leaks = self.leaks();
-        self.clean();
+        self.clean(&leaks);
         leaks
     }
 
@@ -163,7 +163,7 @@ impl Guard {
         self.finished = true;
         let ours = |leak: &Leak| leak.name().place != ground.name() && !leak.name().name.contains(ground.name());
         let leaks = self.lasting(|| self.look().into_iter().filter(ours).collect());
-        self.clean();
+        self.clean(&leaks);
         leaks
     }
 
@@ -253,14 +253,15 @@ impl Guard {
     }
 
     /// Removes what carries our mark. Goes on after an error: what stays is what the next guard finds.
-    fn clean(&self) {
+    fn clean(&self, leaks: &[Leak]) {
         let grounds: Vec<_> = std::mem::take(&mut *self.grounds());
         let names: Vec<String> = grounds.iter().map(|(ground, _)| ground.name().to_owned()).collect();
         let netns = grounds.iter().map(|(ground, _)| ground.netns_inode()).collect();
         let marks = Marks { names, netns, orphans_count: false };
         let young = |process: &Process| !self.processes.contains(&(process.pid, process.started));
-        // Beside others a child without a mark may be one of theirs, at work.
-        let certain = |process: &Process| self.alone || marks.marks(process);
+        // A child without a mark may be one of a test without a guard in this program, at work: it must have been told of.
+        let told = |process: &Process| leaks.iter().any(|leak| leak.name().name == process.describe());
+        let certain = |process: &Process| marks.marks(process) || (self.alone && told(process));
         let doomed = |process: &Process| young(process) && certain(process);
         clean::kill_until_none(|all| marks.ours(all).into_iter().filter(|process| doomed(process)).collect());
         for (ground, _) in &grounds {
@@ -278,7 +279,7 @@ impl Drop for Guard {
             return;
         }
         let leaks = self.leaks();
-        self.clean();
+        self.clean(&leaks);
         if leaks.is_empty() {
             return;
         }
