@@ -252,7 +252,8 @@ impl Guard {
         self.grounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes what carries our mark. Goes on after an error: what stays is what the next guard finds.
+    /// Removes what carries our mark, and when alone also the processes among `leaks`. Goes on after an error: what stays is
+    /// what the next guard finds.
     fn clean(&self, leaks: &[Leak]) {
         let grounds: Vec<_> = std::mem::take(&mut *self.grounds());
         let names: Vec<String> = grounds.iter().map(|(ground, _)| ground.name().to_owned()).collect();

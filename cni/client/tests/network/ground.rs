@@ -8,11 +8,12 @@ use orlop_netlink::link::{self, Veth};
 use orlop_netlink::{Cidr, LinkName, Mac, RouteSocket, address, route};
 use orlop_network::{Config, DefaultNetwork, Networks};
 use orlop_sys::netns;
+use orlop_testkit::wait_until;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest wait for a connection. Below the second after which TCP and ARP try again: a packet lost at the start shows.
 pub const CONNECT_WAIT: Duration = Duration::from_millis(900);
@@ -112,11 +113,7 @@ impl Node {
     /// Waits until a process could listen there. What was let go may be held for a moment by what other tests of this process
     /// start: a child has all descriptors until it is another program.
     pub fn sees_free(&self, address: SocketAddr) {
-        let deadline = Instant::now() + FREE_WITHIN;
-        while let Err(error) = self.inside(|| TcpListener::bind(address)) {
-            assert!(Instant::now() < deadline, "{address} is not free: {error}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until(FREE_WITHIN, &format!("{address} is free"), || self.inside(|| TcpListener::bind(address)).ok());
     }
 
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {

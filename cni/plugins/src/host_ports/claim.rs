@@ -256,9 +256,13 @@ mod tests {
             });
             let mut claims = Claims::default();
             alone(|| {
+                let ports = [port(Protocol::Tcp, None, 80), port(Protocol::Udp, None, 80)];
                 while !births.is_finished() {
-                    claims.claim("a", &[port(Protocol::Tcp, None, 80), port(Protocol::Udp, None, 80)]).unwrap();
+                    claims.claim("a", &ports).unwrap();
                     claims.release("a");
+                    for free in ports {
+                        assert_eq!(Claims::first_free(std::iter::once(free)).unwrap(), Some(free));
+                    }
                 }
             });
         });
